@@ -1,0 +1,1 @@
+//! `config check` and `config print`.

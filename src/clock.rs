@@ -1,0 +1,62 @@
+//! The wall clock, the one place that asks the system for the time. Tests hand in a clock that they turn themselves.
+//!
+//! Deadlines do not belong here: they run on tokio's monotonic timers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+/// Gives the time in UTC, in whole microseconds: what both stores keep, so a time read back equals the time written.
+#[derive(Debug, Clone)]
+pub struct Clock(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    System,
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands at `start` until [`Clock::advance`] moves it; clones move together.
+    pub fn manual(start: OffsetDateTime) -> Self {
+        Self(Source::Manual(Arc::new(AtomicI64::new(unix_micros(start)))))
+    }
+
+    pub fn now(&self) -> OffsetDateTime {
+        match &self.0 {
+            #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+            Source::System => from_unix_micros(unix_micros(OffsetDateTime::now_utc())),
+            Source::Manual(micros) => from_unix_micros(micros.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Moves a manual clock forward.
+    ///
+    /// # Panics
+    /// On the system's clock, which nobody moves.
+    pub fn advance(&self, by: Duration) {
+        match &self.0 {
+            Source::System => panic!("the system's clock cannot be advanced"),
+            Source::Manual(micros) => {
+                let by = i64::try_from(by.as_micros()).expect("a test moves less than 292,000 years");
+                micros.fetch_add(by, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+/// Microseconds since 1970, the form in which SQLite keeps a time.
+pub fn unix_micros(at: OffsetDateTime) -> i64 {
+    at.unix_timestamp() * 1_000_000 + i64::from(at.microsecond())
+}
+
+/// The inverse of [`unix_micros`]. A number outside of the years ±9999 becomes the Unix epoch, which is long expired.
+pub fn from_unix_micros(micros: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}

@@ -1,0 +1,1 @@
+//! Group commit in front of the store.

@@ -1,0 +1,174 @@
+//! Settings: embedded defaults, then the file that was named, then the environment. The only place that reads either.
+//!
+//! This file holds the shape. It must not know what the settings are used for beyond their own consistency.
+
+use std::net::SocketAddr;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::locale::Locale;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub environment: Environment,
+    pub server: Server,
+    pub database: Database,
+    pub verifier: Verifier,
+    pub registration: Registration,
+    pub login: Login,
+    pub session: Session,
+    pub id_token: IdToken,
+    pub i18n: I18n,
+    pub secrets: Secrets,
+    pub log: Log,
+    /// Registered at start if absent; never changed by it.
+    #[serde(default)]
+    pub apps: Vec<AppSetting>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    Development,
+    Production,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub management_listen: SocketAddr,
+    pub max_connections: usize,
+    pub idle_timeout_seconds: u64,
+    pub header_timeout_seconds: u64,
+    pub body_timeout_ms: u64,
+    /// From the last byte of a request's body to its answer.
+    pub request_timeout_ms: u64,
+    /// After SIGTERM: how long to answer "not ready" and still accept, so that the gateway notices.
+    pub drain_delay_seconds: u64,
+    /// After that: how long requests in flight may take to end.
+    pub drain_timeout_seconds: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// `postgres://…` or `sqlite://…`; unset: `./data/oneclick-login.db` in development, an error in production.
+    pub url: Option<SecretString>,
+    pub max_connections: u32,
+    /// Behind PgBouncer in transaction mode: unnamed statements, no startup options.
+    pub transaction_pooler: bool,
+    pub statement_timeout_ms: u64,
+    /// The whole database phase of a login, its one repetition included.
+    pub phase_timeout_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verifier {
+    pub provider: Provider,
+    pub aliyun: Aliyun,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    Sandbox,
+    Aliyun,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Aliyun {
+    pub endpoint: String,
+    pub timeout_ms: u64,
+    pub connect_timeout_ms: u64,
+    pub max_in_flight: usize,
+    /// An HTTP proxy to reach Alibaba Cloud through; proxy variables of the environment are not read.
+    pub proxy: Option<String>,
+    pub access_key_id: Option<String>,
+    pub access_key_secret: Option<SecretString>,
+    pub security_token: Option<SecretString>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    pub auto_register: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    pub retry_window_seconds: u64,
+    /// Logins that may be between admission and their commit; the excess is answered at once.
+    pub max_in_flight: usize,
+    /// The most logins one commit carries.
+    pub max_batch: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Session {
+    pub ttl_seconds: u64,
+    pub rotate_on_refresh: bool,
+    pub rotation_grace_seconds: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdToken {
+    /// Ends in `/api/v1/oauth2`; unset in development: derived from `server.listen`.
+    pub issuer: Option<String>,
+    pub ttl_seconds: u64,
+    pub signing_alg: SigningAlg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum SigningAlg {
+    #[serde(rename = "ES256")]
+    Es256,
+    #[serde(rename = "RS256")]
+    Rs256,
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct I18n {
+    pub default_locale: Locale,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    /// 32 bytes, base64. Unset in development: made once and kept in `./data`.
+    pub master_key: Option<SecretString>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    Json,
+    Text,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppSetting {
+    pub client_id: String,
+    pub name: String,
+    #[serde(default)]
+    pub auto_register: Option<bool>,
+}

@@ -1,0 +1,1 @@
+//! The production verifier: Alibaba Cloud's `GetMobile`.

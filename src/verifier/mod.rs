@@ -1,0 +1,175 @@
+//! The trait in front of whoever turns an access token into a phone number, and the words both sides speak.
+//!
+//! It must not know the store, the session or HTTP answers. Implementations: `aliyun` (production) and `sandbox`.
+
+pub mod aliyun;
+pub mod sandbox;
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::ids::RequestId;
+use crate::phone_number::PhoneNumber;
+use crate::session_token::sha256;
+
+/// Exchanges a single-use access token for the phone number behind it.
+///
+/// Implementations bring their own deadline and their own limit of calls in flight, hold nothing of ours while they
+/// wait, and never send one token twice: a call is billed, and its token is spent by it.
+#[async_trait]
+pub trait PhoneNumberVerifier: Send + Sync {
+    /// `request_id` travels along as a serial number for support cases.
+    async fn verify(&self, token: &AccessToken, request_id: &RequestId) -> Result<Verified, VerifierError>;
+}
+
+/// What a verifier vouches for.
+#[derive(Debug)]
+pub struct Verified {
+    pub number: PhoneNumber,
+    /// Guards against a second use of the token in our own store; `None` only for the sandbox's repeatable example.
+    pub replay_key: Option<ReplayKey>,
+}
+
+/// A token from Alibaba Cloud's client SDK: 1 to 4096 visible ASCII characters (0x21 to 0x7E). It is worth a login
+/// until it is used, so `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessToken(String);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an access token is 1 to 4096 visible ASCII characters")]
+pub struct InvalidAccessToken;
+
+impl AccessToken {
+    pub const MAX_BYTES: usize = 4096;
+
+    pub fn parse(text: impl Into<String>) -> Result<Self, InvalidAccessToken> {
+        let text = text.into();
+        let visible = |byte: u8| (0x21..=0x7e).contains(&byte);
+        if (1..=Self::MAX_BYTES).contains(&text.len()) && text.bytes().all(visible) {
+            Ok(Self(text))
+        } else {
+            Err(InvalidAccessToken)
+        }
+    }
+
+    /// SHA-256 of the token: what the replay guard keeps.
+    pub fn replay_key(&self) -> ReplayKey {
+        ReplayKey(sha256(self.0.as_bytes()))
+    }
+
+    /// The token itself, for the verifier's request and nothing else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessToken(…)")
+    }
+}
+
+/// SHA-256 of an access token; at most one session is ever opened with it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReplayKey(pub [u8; 32]);
+
+impl fmt::Debug for ReplayKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReplayKey(…)")
+    }
+}
+
+/// What is known of the single-use token after a failure: whether the client may send it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenState {
+    /// It surely did not reach the verifier, or the verifier surely did not take it: send it again later.
+    Unspent,
+    /// It was used up: fetch a new one.
+    Spent,
+    /// It may have been used up.
+    Unknown,
+}
+
+impl TokenState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unspent => "unspent",
+            Self::Spent => "spent",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Why there is no number. `code` is the verifier's own word and goes to the log, never to a client; no variant
+/// carries the token or anything that echoes it.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifierError {
+    /// The token is invalid, expired or already used.
+    #[error("the verifier rejected the token: {code}")]
+    TokenRejected { code: String },
+    /// The verifier's answer leaves open whether the token was bad; seen on the second use of one.
+    #[error("the verifier gave an ambiguous answer: {code}")]
+    Ambiguous { code: String },
+    /// Credentials, scheme, permissions or balance are wrong: somebody must act. The token was not taken.
+    #[error("the verifier refuses this deployment: {code}")]
+    Misconfigured { code: String },
+    /// The verifier, or our own limit of calls in flight, sends us away. Waiting helps; the token was not taken.
+    #[error("the verifier is busy: {reason}")]
+    Busy { reason: String },
+    /// No byte of the request left this machine.
+    #[error("the verifier cannot be reached")]
+    Unreachable(#[source] BoxError),
+    /// The request may have arrived and there is no usable answer; it is never sent again.
+    #[error("no usable answer from the verifier: {reason}")]
+    NoAnswer {
+        reason: String,
+        #[source]
+        source: Option<BoxError>,
+    },
+    /// It answered success with something that is not a mainland mobile number.
+    #[error("the verifier answered something that is not a phone number")]
+    NotANumber,
+}
+
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl VerifierError {
+    /// Whether the client may use its token again.
+    pub const fn token_state(&self) -> TokenState {
+        match self {
+            Self::TokenRejected { .. } | Self::NotANumber => TokenState::Spent,
+            Self::Ambiguous { .. } | Self::NoAnswer { .. } => TokenState::Unknown,
+            Self::Misconfigured { .. } | Self::Busy { .. } | Self::Unreachable(_) => TokenState::Unspent,
+        }
+    }
+
+    /// A short, bounded name of the kind, for metrics and logs.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::TokenRejected { .. } => "token_rejected",
+            Self::Ambiguous { .. } => "ambiguous",
+            Self::Misconfigured { .. } => "misconfigured",
+            Self::Busy { .. } => "busy",
+            Self::Unreachable(_) => "unreachable",
+            Self::NoAnswer { .. } => "no_answer",
+            Self::NotANumber => "not_a_number",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_visible_ascii_of_bounded_length_and_never_shown() {
+        assert!(AccessToken::parse("!~").is_ok());
+        assert!(AccessToken::parse("x".repeat(4096)).is_ok());
+        for bad in ["", "a b", "a\u{7f}", "a\0", "é", &"x".repeat(4097)] {
+            assert_eq!(AccessToken::parse(bad), Err(InvalidAccessToken));
+        }
+        let token = AccessToken::parse("canary").unwrap();
+        assert!(!format!("{token:?}{:?}", token.replay_key()).contains("canary"));
+    }
+}

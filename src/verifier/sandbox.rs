@@ -1,0 +1,1 @@
+//! The sandbox verifier: tokens that say themselves which number they stand for.

@@ -1,0 +1,1 @@
+//! The Alibaba Cloud client against a mock peer.

@@ -1,0 +1,1 @@
+//! Every endpoint through the real router.

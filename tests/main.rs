@@ -1,0 +1,12 @@
+//! The integration tests, one binary: a real Postgres, a real SQLite file, a real HTTP peer for the verifier, real
+//! sockets, and the real program in the end-to-end tests.
+
+mod support;
+
+mod aliyun;
+mod api;
+mod house;
+mod program;
+mod settings;
+mod store;
+mod wire;
