@@ -1,1 +1,222 @@
-//! Group commit in front of the store.
+//! Group commit in front of the store: all logins that wait are committed together, and a lone one does not wait for
+//! company. Knows rows and outcomes, not numbers, tokens or HTTP.
+//!
+//! A place in the queue is taken **before** the verifier is called ([`SessionWriter::admit`]), so a login whose token
+//! is spent always finds room, and a database that cannot write refuses logins before they cost anything.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::sync::{Mutex, oneshot};
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::error_chain::Chain;
+use crate::store::{NewSession, Outcome, Store, StoreError};
+
+/// How often a store that failed is tried with a small write, so that logins resume within a quarter of a second.
+const PROBE_INTERVAL: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// Logins between admission and their commit.
+    pub queue: usize,
+    /// The most logins one commit carries.
+    pub max_batch: usize,
+    /// Commits under way at once; SQLite has one writer.
+    pub writers: usize,
+    /// For a login from here to its commit, the one repetition included.
+    pub phase_timeout: Duration,
+}
+
+/// The way to the writers; clones share one queue.
+#[derive(Clone)]
+pub struct SessionWriter {
+    queue: mpsc::Sender<Job>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    config: Config,
+    /// The last batch failed, and nothing has been written since.
+    failing: AtomicBool,
+}
+
+struct Job {
+    session: NewSession,
+    answer: oneshot::Sender<Result<Outcome, WriteError>>,
+}
+
+/// A place in the queue.
+pub struct Admission {
+    place: OwnedPermit<Job>,
+    phase_timeout: Duration,
+}
+
+/// Why no place is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("the session writer is failing")]
+    Failing,
+    #[error("the session writer's queue is full")]
+    Full,
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError {
+    /// Shared by all logins of the batch.
+    #[error("the sessions could not be written")]
+    Store(#[source] Arc<StoreError>),
+    #[error("the session was not written in time")]
+    TimedOut,
+    #[error("the session writer has ended")]
+    Ended,
+}
+
+impl SessionWriter {
+    /// Starts the writers on `tasks`; they end once every clone of the writer is gone and the queue is empty.
+    pub fn start(store: Arc<dyn Store>, clock: Clock, config: Config, tasks: &TaskTracker) -> Self {
+        let (queue, jobs) = mpsc::channel(config.queue);
+        let shared = Arc::new(Shared { store, clock, config, failing: AtomicBool::new(false) });
+        let jobs = Arc::new(Mutex::new(jobs));
+        for _ in 0..config.writers {
+            tasks.spawn(write_batches(Arc::clone(&shared), Arc::clone(&jobs)));
+        }
+        Self { queue, shared }
+    }
+
+    /// Takes a place in the queue, at once or not at all.
+    pub fn admit(&self) -> Result<Admission, Refused> {
+        if !self.is_healthy() {
+            return Err(Refused::Failing);
+        }
+        let place = self.queue.clone().try_reserve_owned().map_err(|_| Refused::Full)?;
+        Ok(Admission { place, phase_timeout: self.shared.config.phase_timeout })
+    }
+
+    /// False from a failed batch to the next successful write.
+    pub fn is_healthy(&self) -> bool {
+        !self.shared.failing.load(Ordering::Relaxed)
+    }
+}
+
+impl Admission {
+    /// Has the session written. `Ok` means durable.
+    pub async fn open(self, session: NewSession) -> Result<Outcome, WriteError> {
+        let (answer, outcome) = oneshot::channel();
+        self.place.send(Job { session, answer });
+        match tokio::time::timeout(self.phase_timeout, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(WriteError::Ended),
+            Err(_) => Err(WriteError::TimedOut),
+        }
+    }
+}
+
+async fn write_batches(shared: Arc<Shared>, jobs: Arc<Mutex<mpsc::Receiver<Job>>>) {
+    let mut batch = Vec::with_capacity(shared.config.max_batch);
+    loop {
+        let taken = jobs.lock().await.recv_many(&mut batch, shared.config.max_batch).await;
+        if taken == 0 {
+            return;
+        }
+        // Whoever waited longer than the phase lasts has given up.
+        batch.retain(|job| !job.answer.is_closed());
+        let (sessions, answers): (Vec<_>, Vec<_>) = batch.drain(..).map(|job| (job.session, job.answer)).unzip();
+        if sessions.is_empty() {
+            continue;
+        }
+        let outcomes = shared.write(&sessions).await;
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
+            // The login may have given up; its session is then found by its token hash or expires unused.
+            let _ = answer.send(outcome);
+        }
+    }
+}
+
+impl Shared {
+    async fn write(self: &Arc<Self>, sessions: &[NewSession]) -> Vec<Result<Outcome, WriteError>> {
+        match self.write_repeating_once(sessions).await {
+            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+            // One login's data was refused: the others must not suffer for it.
+            Err(StoreError::Data(_)) if sessions.len() > 1 => {
+                let mut outcomes = Vec::with_capacity(sessions.len());
+                for session in sessions {
+                    let single = self.write_repeating_once(std::slice::from_ref(session)).await;
+                    outcomes.push(single.map(|mut one| one.remove(0)).map_err(write_error));
+                }
+                outcomes
+            }
+            Err(error) => {
+                let error = write_error(error);
+                sessions.iter().map(|_| Err(error.clone())).collect()
+            }
+        }
+    }
+
+    /// Safe because opening is idempotent by token hash. The store sees to it that the repetition has a fresh
+    /// connection.
+    async fn write_repeating_once(self: &Arc<Self>, sessions: &[NewSession]) -> Result<Vec<Outcome>, StoreError> {
+        let mut written = self.store.open_sessions(sessions).await;
+        if let Err(error) = &written
+            && error.is_transient()
+        {
+            tracing::warn!(error = %Chain(error), sessions = sessions.len(), "repeating a batch of sessions");
+            written = self.store.open_sessions(sessions).await;
+        }
+        let healthy = match &written {
+            Ok(_) | Err(StoreError::Data(_)) => true,
+            Err(_) => false,
+        };
+        if let Ok(outcomes) = &written
+            && outcomes.len() != sessions.len()
+        {
+            written = Err(StoreError::Corrupt { what: "batch of outcomes" });
+        }
+        self.note(healthy);
+        written
+    }
+
+    fn note(self: &Arc<Self>, healthy: bool) {
+        let was_failing = self.failing.swap(!healthy, Ordering::Relaxed);
+        match (was_failing, healthy) {
+            (false, false) => {
+                tracing::error!("the database takes no sessions: logins are refused until it does");
+                tokio::spawn(Arc::clone(self).probe());
+            }
+            (true, true) => tracing::info!("the database takes sessions again"),
+            (false, true) | (true, false) => {}
+        }
+    }
+
+    /// Writes a small row again and again until the store takes it, or takes a batch.
+    async fn probe(self: Arc<Self>) {
+        while self.failing.load(Ordering::Relaxed) {
+            tokio::time::sleep(PROBE_INTERVAL).await;
+            match self.store.probe_write(self.clock.now()).await {
+                Ok(()) => self.note(true),
+                Err(error) => tracing::debug!(error = %Chain(&error), "the database still takes no writes"),
+            }
+        }
+    }
+}
+
+fn write_error(error: StoreError) -> WriteError {
+    WriteError::Store(Arc::new(error))
+}
+
+impl std::fmt::Debug for SessionWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionWriter").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Admission")
+    }
+}

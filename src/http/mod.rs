@@ -1,1 +1,58 @@
-//! The edge.
+//! The edge: HTTP in, HTTP out, and the only module that knows axum. It decides nothing of a login; it reads the
+//! request in the contract's order and gives every answer the contract's form.
+
+mod access_log;
+mod device;
+mod error;
+pub mod health;
+mod json;
+mod login;
+mod request_id;
+mod well_known;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::apps::Apps;
+use crate::clock::Clock;
+use crate::error_code::ErrorCode;
+use crate::keys::Keys;
+use crate::locale::Locale;
+use crate::login::Login;
+
+pub const LOGIN_PATH: &str = "/api/v2/sdk/login/aliyun-mobile-auth";
+pub const JWKS_PATH: &str = "/api/v1/oauth2/keys";
+/// Every issuer ends in this.
+pub const ISSUER_PATH: &str = "/api/v1/oauth2";
+
+/// What the handlers share.
+#[derive(Debug, Clone)]
+pub struct Http {
+    pub login: Arc<Login>,
+    pub apps: Arc<Apps>,
+    pub keys: Arc<Keys>,
+    pub clock: Clock,
+    pub default_locale: Locale,
+    /// From a request's head to the last byte of its body.
+    pub body_timeout: Duration,
+}
+
+/// The one route table and the one stack of layers; the outermost layer is the last.
+pub fn router(http: Http) -> Router {
+    Router::new()
+        .route(LOGIN_PATH, post(login::log_in))
+        .route(JWKS_PATH, get(well_known::jwks))
+        .route("/.well-known/jwks.json", get(well_known::jwks))
+        .route("/api/v1/oauth2/.well-known/openid-configuration", get(well_known::discovery))
+        .fallback(|| async { error::Failure::new(ErrorCode::NotFound) })
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(from_fn_with_state(http.clone(), error::render))
+        .layer(from_fn(access_log::record))
+        .layer(from_fn_with_state(http.clone(), request_id::assign))
+        .with_state(http)
+}

@@ -1,0 +1,56 @@
+//! One line for each request, and the one place where a failure's cause is logged.
+
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio::time::Instant;
+
+use super::error::Failure;
+use crate::error_chain::Chain;
+
+/// Logs the route's pattern rather than the path, which a client chooses.
+pub async fn record(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+
+    let method = if is_standard(&method) { method.as_str() } else { "OTHER" };
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let status = response.status().as_u16();
+    let duration_ms = started.elapsed().as_micros() as f64 / 1_000.0;
+    let failure = response.extensions().get::<Failure>();
+    let code = failure.map(|failure| failure.code.number());
+    let token_state = failure.and_then(|failure| failure.token_state).map(|state| state.as_str());
+    let cause = failure.and_then(|failure| failure.cause.as_ref()).map(|cause| Chain(&**cause).to_string());
+    if response.status().is_server_error() {
+        tracing::error!(
+            http.method = method,
+            http.route = route,
+            http.status = status,
+            duration_ms,
+            error.code = code,
+            error.cause = cause,
+            access_token.state = token_state,
+            "request failed"
+        );
+    } else {
+        tracing::info!(
+            http.method = method,
+            http.route = route,
+            http.status = status,
+            duration_ms,
+            error.code = code,
+            error.cause = cause,
+            access_token.state = token_state,
+            "request"
+        );
+    }
+    response
+}
+
+fn is_standard(method: &axum::http::Method) -> bool {
+    use axum::http::Method;
+    [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS, Method::PATCH]
+        .contains(method)
+}

@@ -1,0 +1,96 @@
+//! The header block that every call of a device carries: what the device says of itself, and its application.
+//!
+//! Two extractors, in the order of the contract's checks: [`DeviceHeaders`], then [`SdkApp`].
+
+use std::net::IpAddr;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+
+use super::Http;
+use super::error::Failure;
+use crate::device::Device;
+use crate::error_code::ErrorCode;
+use crate::ids::ClientId;
+use crate::store::{App, AppKind};
+
+/// A required header of the device: its name as the contract writes it, and the most bytes it may have.
+struct Required {
+    name: &'static str,
+    max_bytes: usize,
+}
+
+const OPERATING_SYS_VERSION: Required = Required { name: "X-operating-sys-version", max_bytes: 128 };
+const FINGERPRINT: Required = Required { name: "X-device-fingerprint", max_bytes: 256 };
+const AGENT: Required = Required { name: "X-agent", max_bytes: 1024 };
+const DEVICE_IP: &str = "X-device-ip";
+const CLIENT_ID: &str = "X-client-id";
+
+/// The device, once none of its headers is missing (PARAM.0001) or malformed (COMMON.1002).
+#[derive(Debug)]
+pub struct DeviceHeaders(pub Device);
+
+/// The application that `X-client-id` names: registered, enabled, and one that may log users in.
+#[derive(Debug)]
+pub struct SdkApp(pub App);
+
+impl FromRequestParts<Http> for DeviceHeaders {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Http) -> Result<Self, Failure> {
+        let headers = &parts.headers;
+        let required = [OPERATING_SYS_VERSION, FINGERPRINT, AGENT];
+        if required.iter().any(|header| is_blank(headers, header.name)) {
+            return Err(Failure::new(ErrorCode::DeviceIncomplete));
+        }
+        let [operating_sys_version, fingerprint, agent] = required.map(|header| text(headers, &header));
+        Ok(Self(Device {
+            operating_sys_version: operating_sys_version?,
+            fingerprint: fingerprint?,
+            agent: agent?,
+            ip: device_ip(headers),
+        }))
+    }
+}
+
+impl FromRequestParts<Http> for SdkApp {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Failure> {
+        if is_blank(&parts.headers, CLIENT_ID) {
+            return Err(Failure::new(ErrorCode::ClientIdBlank));
+        }
+        let client_id = only(&parts.headers, CLIENT_ID)
+            .and_then(|text| ClientId::parse(text).ok())
+            .ok_or(Failure::format(CLIENT_ID))?;
+        tracing::Span::current().record("app.client_id", client_id.as_str());
+        let app = http.apps.find(&client_id).await.filter(|app| app.enabled && app.kind == AppKind::Sdk);
+        app.map(Self).ok_or(Failure::new(ErrorCode::AppNotRegistered))
+    }
+}
+
+/// No value at all, or nothing but white space in every one.
+fn is_blank(headers: &HeaderMap, name: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .all(|value| std::str::from_utf8(value.as_bytes()).is_ok_and(|text| text.trim().is_empty()))
+}
+
+/// The one value of a header that must not be repeated, if it is UTF-8.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let (first, None) = (values.next()?, values.next()) else { return None };
+    std::str::from_utf8(first.as_bytes()).ok()
+}
+
+fn text(headers: &HeaderMap, header: &Required) -> Result<String, Failure> {
+    let text = only(headers, header.name).filter(|text| text.len() <= header.max_bytes);
+    text.map(str::to_owned).ok_or(Failure::format(header.name))
+}
+
+/// Advisory: whatever is not one address counts as absent.
+fn device_ip(headers: &HeaderMap) -> Option<IpAddr> {
+    only(headers, DEVICE_IP)?.trim().parse().ok()
+}

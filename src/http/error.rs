@@ -1,0 +1,189 @@
+//! Every failure's way out: what happened becomes a row of the catalogue, and one layer gives all of them their form.
+//!
+//! Handlers return a [`Failure`]; so does everything that fails before or around them. [`render`] writes the body, in
+//! the caller's language, whoever made the answer. The cause goes to the log, never into the answer.
+
+use std::any::Any;
+use std::error::Error;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::{Http, LOGIN_PATH};
+use crate::error_code::ErrorCode;
+use crate::locale::Locale;
+use crate::login::LoginError;
+use crate::verifier::{TokenState, VerifierError};
+
+pub const ACCESS_TOKEN_STATE: HeaderName = HeaderName::from_static("x-access-token-state");
+const LANGUAGE: HeaderName = HeaderName::from_static("x-l");
+
+/// How long to wait before trying again where waiting helps, seconds.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// One failed request: a row of the catalogue and what belongs to this occurrence of it.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    pub code: ErrorCode,
+    /// Fills `{0}` of the texts that name a part of the request.
+    pub parameter: Option<&'static str>,
+    /// Said on the login's path; `None` there means that the verifier was not reached.
+    pub token_state: Option<TokenState>,
+    pub retry_after_seconds: Option<u32>,
+    /// The request was not read to its end, so nothing more can be read from the connection.
+    pub closes_connection: bool,
+    pub cause: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl Failure {
+    pub const fn new(code: ErrorCode) -> Self {
+        Self {
+            code,
+            parameter: None,
+            token_state: None,
+            retry_after_seconds: None,
+            closes_connection: false,
+            cause: None,
+        }
+    }
+
+    /// `parameter` is missing, null or blank.
+    pub const fn blank(parameter: &'static str) -> Self {
+        Self::about(ErrorCode::ParameterBlank, parameter)
+    }
+
+    /// `parameter` has a form that is not allowed.
+    pub const fn format(parameter: &'static str) -> Self {
+        Self::about(ErrorCode::ParameterFormat, parameter)
+    }
+
+    /// `parameter` has the wrong JSON type.
+    pub const fn wrong_type(parameter: &'static str) -> Self {
+        Self::about(ErrorCode::ParameterType, parameter)
+    }
+
+    pub const fn closing(mut self) -> Self {
+        self.closes_connection = true;
+        self
+    }
+
+    const fn about(code: ErrorCode, parameter: &'static str) -> Self {
+        let mut failure = Self::new(code);
+        failure.parameter = Some(parameter);
+        failure
+    }
+
+    /// For answers that were made without a [`Failure`]: axum's own, or a bug of ours.
+    fn from_status(status: StatusCode) -> Self {
+        Self::new(match status {
+            StatusCode::NOT_FOUND => ErrorCode::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => ErrorCode::MethodNotAllowed,
+            StatusCode::REQUEST_TIMEOUT => ErrorCode::RequestTimeout,
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::BodyTooLarge,
+            _ => ErrorCode::SystemBusy,
+        })
+    }
+
+    fn text(&self, locale: Locale) -> String {
+        self.code.text(locale).replace("{0}", self.parameter.unwrap_or_default())
+    }
+}
+
+/// The status and the failure itself, for [`render`] to write.
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// What happened → what is said. No wildcard: a new kind of error must be given its row here.
+impl From<LoginError> for Failure {
+    fn from(error: LoginError) -> Self {
+        let (code, waiting_helps) = match &error {
+            LoginError::Refused(_) => (ErrorCode::SystemBusy, true),
+            LoginError::Verifier(verifier) => match verifier {
+                VerifierError::TokenRejected { .. } | VerifierError::Ambiguous { .. } => {
+                    (ErrorCode::AccessTokenRejected, false)
+                }
+                VerifierError::Misconfigured { .. } | VerifierError::NotANumber => (ErrorCode::SystemBusy, false),
+                VerifierError::Busy { .. } | VerifierError::Unreachable(_) | VerifierError::NoAnswer { .. } => {
+                    (ErrorCode::SystemBusy, true)
+                }
+            },
+            LoginError::UserNotFound => (ErrorCode::UserNotFound, false),
+            LoginError::UserDisabled => (ErrorCode::UserDisabled, false),
+            LoginError::TokenReplayed => (ErrorCode::AccessTokenRejected, false),
+            LoginError::Write(_) | LoginError::TimedOut => (ErrorCode::SystemBusy, true),
+            LoginError::Signing(_) | LoginError::Task(_) => (ErrorCode::SystemBusy, false),
+        };
+        Self {
+            token_state: Some(error.token_state()),
+            retry_after_seconds: waiting_helps.then_some(RETRY_AFTER_SECONDS),
+            cause: Some(Arc::new(error)),
+            ..Self::new(code)
+        }
+    }
+}
+
+/// Answers a panic: nothing is known of the token, and the panic hook has logged the rest.
+pub fn panicked(_: Box<dyn Any + Send>) -> Response {
+    Failure { token_state: Some(TokenState::Unknown), ..Failure::new(ErrorCode::SystemBusy) }.into_response()
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error_code: &'a str,
+    error_msg: &'a str,
+}
+
+/// The layer that gives every failure of every path the contract's form.
+pub async fn render(State(http): State<Http>, request: Request, next: Next) -> Response {
+    let locale = language(request.headers()).unwrap_or(http.default_locale);
+    let is_login = request.uri().path() == LOGIN_PATH;
+    let mut response = next.run(request).await;
+    if response.status().is_client_error() || response.status().is_server_error() {
+        let failure = response.extensions().get::<Failure>().cloned();
+        let failure = failure.unwrap_or_else(|| Failure::from_status(response.status()));
+        write(&mut response, &failure, locale, is_login);
+        response.extensions_mut().insert(failure);
+    }
+    response
+}
+
+fn write(response: &mut Response, failure: &Failure, locale: Locale, is_login: bool) {
+    let text = failure.text(locale);
+    let body = Body { error_code: failure.code.number(), error_msg: &text };
+    let json = serde_json::to_vec(&body).expect("two strings always serialize");
+    *response.status_mut() = StatusCode::from_u16(failure.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.body_mut() = json.into();
+
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = failure.retry_after_seconds {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if failure.closes_connection {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if is_login {
+        let state = failure.token_state.unwrap_or(TokenState::Unspent);
+        headers.insert(ACCESS_TOKEN_STATE, HeaderValue::from_static(state.as_str()));
+    }
+}
+
+/// `X-L`, where it is there once and names a language we speak.
+fn language(headers: &HeaderMap) -> Option<Locale> {
+    let mut values = headers.get_all(LANGUAGE).iter();
+    let (first, None) = (values.next()?, values.next()) else { return None };
+    Locale::from_tag(first.to_str().ok()?)
+}

@@ -1,0 +1,66 @@
+//! `POST /api/v2/sdk/login/aliyun-mobile-auth`.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header::CACHE_CONTROL;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::Http;
+use super::device::{DeviceHeaders, SdkApp};
+use super::error::Failure;
+use super::json::{Fields, FromFields, Json};
+use crate::ids::RequestId;
+use crate::login::{LoggedIn, LoginRequest};
+use crate::verifier::AccessToken;
+
+#[derive(Debug)]
+pub struct LoginBody {
+    access_token: AccessToken,
+}
+
+impl FromFields for LoginBody {
+    const FIELDS: &'static [&'static str] = &["access_token"];
+
+    fn from_fields(mut fields: Fields) -> Result<Self, Failure> {
+        let text = fields.required_text("access_token")?;
+        AccessToken::parse(text).map(|access_token| Self { access_token }).map_err(|_| Failure::format("access_token"))
+    }
+}
+
+/// The contract's four keys.
+#[derive(Debug, Serialize)]
+struct LoginAnswer<'a> {
+    session_token: &'a str,
+    expire: u64,
+    status: &'static str,
+    id_token: &'a str,
+}
+
+/// The arguments are the contract's checks, in the contract's order; then the store is asked whether it can write, and
+/// only then may the token be spent.
+pub async fn log_in(
+    State(http): State<Http>,
+    Extension(request_id): Extension<RequestId>,
+    DeviceHeaders(device): DeviceHeaders,
+    SdkApp(app): SdkApp,
+    Json(LoginBody { access_token }): Json<LoginBody>,
+) -> Result<Response, Failure> {
+    let admission = http.login.admit()?;
+    let logged_in = http.login.log_in(admission, LoginRequest { app, device, access_token, request_id }).await?;
+    Ok(answer(&logged_in))
+}
+
+fn answer(logged_in: &LoggedIn) -> Response {
+    let span = tracing::Span::current();
+    span.record("user.id", tracing::field::display(logged_in.user_id));
+    span.record("user.new", logged_in.new_user);
+    let body = LoginAnswer {
+        session_token: logged_in.session_token.expose(),
+        expire: logged_in.session_ttl.as_secs(),
+        status: "SUCCESS",
+        id_token: &logged_in.id_token,
+    };
+    ([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], axum::Json(body)).into_response()
+}

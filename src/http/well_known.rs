@@ -1,0 +1,58 @@
+//! The public keys and where to find them: all that a verifier of id_tokens needs. Served from memory.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::{Http, JWKS_PATH};
+use crate::keys::JWKS_MAX_AGE_SECONDS;
+
+/// The JWK Set, or 304 where the client has it already.
+pub async fn jwks(State(http): State<Http>, headers: HeaderMap) -> Response {
+    let snapshot = http.keys.snapshot();
+    let jwks = &snapshot.jwks;
+    let caching = [(CACHE_CONTROL, cache_control()), (ETAG, jwks.etag.clone())];
+    if has_etag(&headers, &jwks.etag) {
+        return (StatusCode::NOT_MODIFIED, caching).into_response();
+    }
+    (caching, [(CONTENT_TYPE, "application/json")], jwks.json.clone()).into_response()
+}
+
+/// OpenID Connect Discovery, as far as it concerns a service that hands out id_tokens and nothing else.
+pub async fn discovery(State(http): State<Http>) -> Response {
+    ([(CACHE_CONTROL, cache_control())], Json(discovery_document(&http))).into_response()
+}
+
+fn discovery_document(http: &Http) -> Value {
+    let issuer = http.login.id_tokens.issuer();
+    let base = issuer.strip_suffix(super::ISSUER_PATH).unwrap_or(issuer);
+    json!({
+        "issuer": issuer,
+        "jwks_uri": format!("{base}{JWKS_PATH}"),
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": http.keys.snapshot().algorithms,
+        "claims_supported": [
+            "iss", "aud", "sub", "iat", "nbf", "exp", "jti", "auth_time", "sid",
+            "id", "userName", "name", "mobile", "email", "phone_number", "phone_number_verified"
+        ]
+    })
+}
+
+fn cache_control() -> String {
+    format!("public, max-age={JWKS_MAX_AGE_SECONDS}")
+}
+
+/// RFC 9110, 13.1.2: a list of tags, compared weakly, or `*`.
+fn has_etag(headers: &HeaderMap, etag: &str) -> bool {
+    headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|tag| tag.trim().trim_start_matches("W/"))
+        .any(|tag| tag == etag || tag == "*")
+}

@@ -1,0 +1,173 @@
+//! Keys at rest and what is sealed with them. It must not know tables, sessions or HTTP.
+//!
+//! Envelope encryption: the master key only wraps the data keys, which the store keeps and which do the work. They are
+//! made once, at the first start, by whichever replica comes first.
+//!
+//! ```text
+//! master key ─wraps─▶ phone_index   HMAC-SHA-256: finds a user without storing the number
+//!                     phone_seal    AES-256-GCM:  the number, bound to its user's id
+//!                     signing_wrap  AES-256-GCM:  private signing keys, each bound to its kid
+//!                     answer_seal   HMAC-SHA-256: derives a key for each access token
+//! ```
+
+mod master_key;
+mod sealer;
+
+use aws_lc_rs::hmac;
+use time::OffsetDateTime;
+
+pub use master_key::{MasterKey, MasterKeyError};
+pub use sealer::Unsealable;
+use sealer::{KEY_BYTES, Sealer};
+
+use crate::ids::UserId;
+use crate::phone_number::PhoneNumber;
+use crate::store::{DataKey, KeyPurpose, NewDataKey, PhoneIndex, Store, StoreError};
+
+/// The unwrapped data keys, for as long as the process lives.
+pub struct Vault {
+    phone_index: hmac::Key,
+    phone_seal: Sealer,
+    signing_wrap: Sealer,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    #[error(
+        "the master key does not open the stored data key {purpose}: it is not the key this database was set up with"
+    )]
+    WrongMasterKey { purpose: &'static str },
+    #[error("the data key {purpose} is missing")]
+    MissingDataKey { purpose: &'static str },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Vault {
+    /// Unwraps the data keys of the store, making those that are not there yet.
+    pub async fn open(master_key: &MasterKey, store: &dyn Store, now: OffsetDateTime) -> Result<Self, VaultError> {
+        let mut rows = store.data_keys().await?;
+        let missing: Vec<_> = KeyPurpose::ALL
+            .into_iter()
+            .filter(|purpose| rows.iter().all(|row| row.purpose != *purpose))
+            .map(|purpose| new_data_key(master_key, purpose, now))
+            .collect();
+        if !missing.is_empty() {
+            rows = store.ensure_data_keys(&missing).await?;
+        }
+        Self::unwrap(master_key, &rows)
+    }
+
+    fn unwrap(master_key: &MasterKey, rows: &[DataKey]) -> Result<Self, VaultError> {
+        let open = |purpose: KeyPurpose| -> Result<(u32, [u8; KEY_BYTES]), VaultError> {
+            let name = purpose.as_str();
+            let row =
+                rows.iter().find(|row| row.purpose == purpose).ok_or(VaultError::MissingDataKey { purpose: name })?;
+            let key = master_key
+                .sealer()
+                .open(name.as_bytes(), &row.wrapped)
+                .ok()
+                .and_then(|key| key.try_into().ok())
+                .ok_or(VaultError::WrongMasterKey { purpose: name })?;
+            Ok((row.id, key))
+        };
+        let sealer = |purpose| open(purpose).map(|(id, key)| Sealer::new(id, &key));
+        let (_, phone_index) = open(KeyPurpose::PhoneIndex)?;
+        open(KeyPurpose::AnswerSeal)?;
+        Ok(Self {
+            phone_index: hmac::Key::new(hmac::HMAC_SHA256, &phone_index),
+            phone_seal: sealer(KeyPurpose::PhoneSeal)?,
+            signing_wrap: sealer(KeyPurpose::SigningWrap)?,
+        })
+    }
+
+    /// The blind index of a number. Equal numbers give equal indexes, and nobody without the key can try them all.
+    pub fn phone_index(&self, number: &PhoneNumber) -> PhoneIndex {
+        let tag = hmac::sign(&self.phone_index, number.e164().as_bytes());
+        PhoneIndex(tag.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes"))
+    }
+
+    /// Seals a number so that it opens only as this user's.
+    pub fn seal_phone(&self, user: UserId, number: &PhoneNumber) -> Vec<u8> {
+        self.phone_seal.seal(user.0.as_bytes(), number.e164().as_bytes())
+    }
+
+    pub fn open_phone(&self, user: UserId, sealed: &[u8]) -> Result<PhoneNumber, Unsealable> {
+        let opened = self.phone_seal.open(user.0.as_bytes(), sealed)?;
+        std::str::from_utf8(&opened).ok().and_then(|text| PhoneNumber::parse(text).ok()).ok_or(Unsealable)
+    }
+
+    /// Wraps a private signing key so that it opens only under its own `kid`.
+    pub fn wrap_signing_key(&self, kid: &str, pkcs8: &[u8]) -> Vec<u8> {
+        self.signing_wrap.seal(kid.as_bytes(), pkcs8)
+    }
+
+    pub fn unwrap_signing_key(&self, kid: &str, wrapped: &[u8]) -> Result<Vec<u8>, Unsealable> {
+        self.signing_wrap.open(kid.as_bytes(), wrapped)
+    }
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Vault(…)")
+    }
+}
+
+fn new_data_key(master_key: &MasterKey, purpose: KeyPurpose, now: OffsetDateTime) -> NewDataKey {
+    let key = sealer::random_key();
+    NewDataKey { purpose, wrapped: master_key.sealer().seal(purpose.as_str().as_bytes(), &key), created_at: now }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vault(master_key: &MasterKey) -> Vault {
+        Vault::unwrap(master_key, &rows(master_key)).unwrap()
+    }
+
+    fn rows(master_key: &MasterKey) -> Vec<DataKey> {
+        let made = KeyPurpose::ALL.map(|purpose| new_data_key(master_key, purpose, OffsetDateTime::UNIX_EPOCH));
+        made.into_iter().zip(1..).map(|(key, id)| DataKey { id, purpose: key.purpose, wrapped: key.wrapped }).collect()
+    }
+
+    fn user(seconds: i64) -> UserId {
+        UserId::new(OffsetDateTime::from_unix_timestamp(seconds).unwrap())
+    }
+
+    #[test]
+    fn a_sealed_number_opens_only_for_its_own_user() {
+        let vault = vault(&MasterKey::generate());
+        let number = PhoneNumber::from_national("13800000001").unwrap();
+        let (owner, other) = (user(1), user(2));
+        let sealed = vault.seal_phone(owner, &number);
+        assert_eq!(vault.open_phone(owner, &sealed), Ok(number.clone()));
+        assert_eq!(vault.open_phone(other, &sealed), Err(Unsealable));
+        assert_ne!(sealed, vault.seal_phone(owner, &number), "the nonce is fresh each time");
+    }
+
+    #[test]
+    fn the_blind_index_depends_on_the_number_and_on_the_key() {
+        let (one, other) = (vault(&MasterKey::generate()), vault(&MasterKey::generate()));
+        let a = PhoneNumber::from_national("13800000001").unwrap();
+        let b = PhoneNumber::from_national("13800000002").unwrap();
+        assert_eq!(one.phone_index(&a), one.phone_index(&a));
+        assert_ne!(one.phone_index(&a), one.phone_index(&b));
+        assert_ne!(one.phone_index(&a), other.phone_index(&a));
+    }
+
+    #[test]
+    fn another_master_key_opens_nothing_and_says_so() {
+        let rows = rows(&MasterKey::generate());
+        let error = Vault::unwrap(&MasterKey::generate(), &rows).unwrap_err();
+        assert!(matches!(error, VaultError::WrongMasterKey { purpose: "phone_index" }), "{error}");
+    }
+
+    #[test]
+    fn a_wrapped_signing_key_opens_only_under_its_own_kid() {
+        let vault = vault(&MasterKey::generate());
+        let wrapped = vault.wrap_signing_key("kid-a", b"private");
+        assert_eq!(vault.unwrap_signing_key("kid-a", &wrapped), Ok(b"private".to_vec()));
+        assert_eq!(vault.unwrap_signing_key("kid-b", &wrapped), Err(Unsealable));
+    }
+}
