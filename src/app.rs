@@ -1,1 +1,196 @@
-//! The wiring.
+//! The wiring: turns settings into a running set of parts. Knows everything, decides nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use secrecy::ExposeSecret;
+use tokio_util::task::TaskTracker;
+
+use crate::apps::Apps;
+use crate::clock::Clock;
+use crate::http::{self, Http};
+use crate::id_token::IdTokens;
+use crate::ids::ClientId;
+use crate::keys::{Keys, KeysError};
+use crate::login::{Login, Rules};
+use crate::readiness::{Readiness, Watched};
+use crate::session_writer::{self, SessionWriter};
+use crate::settings::{DatabaseKind, Environment, Provider, Settings};
+use crate::store::postgres::PostgresStore;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{self, AppKind, Store, StoreError};
+use crate::vault::{MasterKey, MasterKeyError, Vault, VaultError};
+use crate::verifier::PhoneNumberVerifier;
+use crate::verifier::aliyun::{self, AliyunVerifier};
+use crate::verifier::sandbox::SandboxVerifier;
+
+/// Where development keeps the master key that it makes for itself.
+pub const DEVELOPMENT_MASTER_KEY: &str = "data/master.key";
+
+/// Commits under way at once on Postgres: a second batch gathers and travels while the first waits for the disk.
+const POSTGRES_WRITERS: usize = 2;
+
+/// SQLite has one writer.
+const SQLITE_WRITERS: usize = 1;
+
+/// Everything that serves a login, wired together.
+#[derive(Debug)]
+pub struct App {
+    http: Http,
+    watched: Watched,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error("verifier.aliyun cannot be used")]
+    Verifier(#[from] aliyun::ConfigError),
+}
+
+impl StartError {
+    /// Whether waiting for the database may help.
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Vault(VaultError::Store(error)) | Self::Keys(KeysError::Store(error)) => {
+                error.is_transient()
+            }
+            Self::MasterKey(_) | Self::Vault(_) | Self::Keys(_) | Self::Verifier(_) => false,
+        }
+    }
+}
+
+impl App {
+    /// Opens the parts over a store whose schema is in place.
+    pub async fn open(settings: &Settings, store: Arc<dyn Store>, clock: Clock) -> Result<Self, StartError> {
+        let vault = Arc::new(open_vault(settings, &*store, &clock).await?);
+        let keys = Keys::open(Arc::clone(&store), Arc::clone(&vault), settings.id_token.signing_alg, &clock).await?;
+        let keys = Arc::new(keys);
+        register_apps(settings, &*store, &clock).await?;
+        let apps = Arc::new(Apps::open(Arc::clone(&store)).await?);
+
+        let tasks = TaskTracker::new();
+        let session_writer = SessionWriter::start(
+            Arc::clone(&store),
+            clock.clone(),
+            session_writer::Config {
+                queue: settings.login.max_in_flight,
+                max_batch: settings.login.max_batch,
+                writers: if store.kind() == "sqlite" { SQLITE_WRITERS } else { POSTGRES_WRITERS },
+                phase_timeout: Duration::from_millis(settings.database.phase_timeout_ms),
+            },
+            &tasks,
+        );
+        let login = Login {
+            verifier: verifier(settings, &clock)?,
+            vault,
+            session_writer: session_writer.clone(),
+            id_tokens: Arc::new(IdTokens::new(Arc::clone(&keys), settings.issuer(), settings.id_token.ttl_seconds)),
+            clock: clock.clone(),
+            rules: Rules {
+                auto_register: settings.registration.auto_register,
+                session_ttl: Duration::from_secs(settings.session.ttl_seconds),
+                timeout: Duration::from_millis(settings.server.request_timeout_ms),
+            },
+            tasks,
+        };
+        let http = Http {
+            login: Arc::new(login),
+            apps,
+            keys: Arc::clone(&keys),
+            clock: clock.clone(),
+            default_locale: settings.i18n.default_locale,
+            body_timeout: Duration::from_millis(settings.server.body_timeout_ms),
+        };
+        Ok(Self { http, watched: Watched { store, keys, session_writer, clock } })
+    }
+
+    /// The public routes.
+    pub fn router(&self) -> Router {
+        http::router(self.http.clone())
+    }
+
+    /// Starts what keeps the snapshots fresh and readiness true; it runs until the runtime ends.
+    pub fn start_background(&self, readiness: &Arc<Readiness>) {
+        let (apps, keys) = (Arc::clone(&self.http.apps), Arc::clone(&self.http.keys));
+        let (readiness, watched) = (Arc::clone(readiness), self.watched.clone());
+        tokio::spawn(async move { apps.keep_fresh().await });
+        tokio::spawn(async move { keys.keep_fresh().await });
+        tokio::spawn(async move { readiness.watch(watched).await });
+    }
+
+    /// Waits for the logins under way and for the last commit, then lets go of the database.
+    pub async fn close(self) {
+        let Self { http, watched } = self;
+        let (tasks, store) = (http.login.tasks.clone(), watched.store.clone());
+        drop((http, watched));
+        tasks.close();
+        tasks.wait().await;
+        store.close().await;
+    }
+}
+
+/// The store that the settings name. Nothing is asked of Postgres yet; a SQLite file is opened.
+pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    let statement_timeout = Duration::from_millis(settings.database.statement_timeout_ms);
+    let url = settings.database_url();
+    Ok(match settings.database_kind() {
+        DatabaseKind::Postgres => Arc::new(PostgresStore::connect(store::postgres::Config {
+            url,
+            max_connections: settings.database.max_connections,
+            transaction_pooler: settings.database.transaction_pooler,
+            statement_timeout,
+        })?),
+        DatabaseKind::Sqlite => Arc::new(
+            SqliteStore::open(&store::sqlite::Config {
+                statement_timeout,
+                ..store::sqlite::Config::new(url.expose_secret())
+            })
+            .await?,
+        ),
+    })
+}
+
+/// The vault under the configured master key, or in development under one that is made once.
+pub async fn open_vault(settings: &Settings, store: &dyn Store, clock: &Clock) -> Result<Vault, StartError> {
+    let master_key = match &settings.secrets.master_key {
+        Some(key) => MasterKey::parse(key.expose_secret())?,
+        None => MasterKey::load_or_create(Path::new(DEVELOPMENT_MASTER_KEY))?,
+    };
+    Ok(Vault::open(&master_key, store, clock.now()).await?)
+}
+
+/// Development brings the schema up by itself; production has `migrate` run first, by one hand.
+pub async fn prepare_schema(settings: &Settings, store: &dyn Store) -> Result<(), StoreError> {
+    match settings.environment {
+        Environment::Development => store.migrate().await,
+        Environment::Production => store.check_schema().await,
+    }
+}
+
+async fn register_apps(settings: &Settings, store: &dyn Store, clock: &Clock) -> Result<(), StoreError> {
+    for app in settings.apps() {
+        let Ok(client_id) = ClientId::parse(app.client_id) else { continue };
+        let app =
+            store::App { client_id, name: app.name, kind: AppKind::Sdk, enabled: true, auto_register: app.auto_register };
+        if store.add_app(&app, clock.now()).await? {
+            tracing::info!(app.client_id = app.client_id.as_str(), "registered an app from the settings");
+        }
+    }
+    Ok(())
+}
+
+fn verifier(settings: &Settings, clock: &Clock) -> Result<Arc<dyn PhoneNumberVerifier>, StartError> {
+    Ok(match settings.verifier.provider {
+        Provider::Sandbox => Arc::new(SandboxVerifier::new()),
+        Provider::Aliyun => Arc::new(AliyunVerifier::new(aliyun_config(settings)?, clock.clone())?),
+    })
+}

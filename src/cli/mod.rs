@@ -1,1 +1,94 @@
-//! The command line.
+//! The command line: one subcommand for each thing an operator does. Exit code 0 only on success.
+
+mod app;
+mod config;
+mod healthcheck;
+mod migrate;
+mod serve;
+mod user;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::StartError;
+use crate::settings::{Settings, SettingsError};
+use crate::store::{Store, StoreError};
+
+/// One-click login with the phone's own number.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    /// A settings file (TOML); without one, the embedded defaults and the environment
+    #[arg(long, global = true, env = "ONECLICK_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve logins (the default)
+    Serve,
+    /// Bring the database's schema to this version
+    Migrate,
+    /// Register and switch applications
+    #[command(subcommand)]
+    App(app::Command),
+    /// Find and switch users
+    #[command(subcommand)]
+    User(user::Command),
+    /// Check or show the settings
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Ask the running server whether it lives (or, with --ready, whether it takes logins)
+    Healthcheck(healthcheck::Arguments),
+}
+
+/// Why a command failed, in words for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot listen on {key} = {address}")]
+    Listen { key: &'static str, address: std::net::SocketAddr, source: io::Error },
+    #[error("cannot write the answer")]
+    Output(#[from] io::Error),
+    #[error("{0}")]
+    Refused(String),
+    #[error("the server was ended by a second signal")]
+    Interrupted,
+}
+
+impl Cli {
+    /// Runs the command to its end.
+    pub async fn run(self) -> Result<(), CliError> {
+        let settings = Settings::from_process(self.config.as_deref())?;
+        let out = &mut io::stdout();
+        match self.command.unwrap_or(Command::Serve) {
+            Command::Serve => serve::run(settings).await,
+            Command::Migrate => migrate::run(&settings, out).await,
+            Command::App(command) => app::run(command, &settings, out).await,
+            Command::User(command) => user::run(command, &settings, out).await,
+            Command::Config(command) => Ok(config::run(&command, &settings, out)?),
+            Command::Healthcheck(arguments) => healthcheck::run(&arguments, &settings, out).await,
+        }
+    }
+}
+
+/// The store for a command that works on its tables: there, and with the schema of this version.
+async fn open_ready_store(settings: &Settings) -> Result<Arc<dyn Store>, CliError> {
+    let store = crate::app::open_store(settings).await?;
+    crate::app::prepare_schema(settings, &*store).await?;
+    Ok(store)
+}
+
+fn say(out: &mut dyn Write, line: std::fmt::Arguments<'_>) -> Result<(), CliError> {
+    Ok(writeln!(out, "{line}")?)
+}

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -186,4 +187,13 @@ fn language(headers: &HeaderMap) -> Option<Locale> {
     let mut values = headers.get_all(LANGUAGE).iter();
     let (first, None) = (values.next()?, values.next()) else { return None };
     Locale::from_tag(first.to_str().ok()?)
+}
+
+/// Answers a request without exactly one `Host`, which never reaches the router.
+pub fn refuse_host(parts: &Parts) -> Response {
+    let failure = Failure::format("Host").closing();
+    let mut response = StatusCode::BAD_REQUEST.into_response();
+    let locale = language(&parts.headers).unwrap_or(Locale::En);
+    write(&mut response, &failure, locale, parts.uri.path() == LOGIN_PATH);
+    response
 }

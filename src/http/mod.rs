@@ -25,6 +25,8 @@ use crate::keys::Keys;
 use crate::locale::Locale;
 use crate::login::Login;
 
+pub use error::refuse_host;
+
 pub const LOGIN_PATH: &str = "/api/v2/sdk/login/aliyun-mobile-auth";
 pub const JWKS_PATH: &str = "/api/v1/oauth2/keys";
 /// Every issuer ends in this.

@@ -1,0 +1,173 @@
+//! `serve`: listens, starts what serves, and ends in order.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::{TcpListener, TcpSocket};
+
+use super::CliError;
+use crate::app::{self, App, StartError};
+use crate::clock::Clock;
+use crate::error_chain::Chain;
+use crate::http::{self, LOGIN_PATH, health};
+use crate::readiness::Readiness;
+use crate::server::{self, Phase, Server, Shutdown};
+use crate::settings::{DEMO_CLIENT_ID, Environment, Provider, Settings};
+use crate::telemetry;
+
+/// Pauses between tries to reach the database at start: doubled from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// A client that takes no byte of its answer for this long is cut off.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Serves until a signal. The management listener is up from the beginning: while the database cannot be reached the
+/// process lives and is not ready, and the public port opens once it can be.
+pub async fn run(mut settings: Settings) -> Result<(), CliError> {
+    let _telemetry = telemetry::init(settings.log.format);
+    let shutdown = Shutdown::new();
+    let signals = server::signals(shutdown.clone())?;
+    tokio::spawn(signals);
+
+    let management = Bound::new("server.management_listen", &mut settings.server.management_listen)?.listen()?;
+    let public = Bound::new("server.listen", &mut settings.server.listen)?;
+    let readiness = Arc::new(Readiness::default());
+    let management_end = Shutdown::new();
+    let management = serve_on(management, health::router(Arc::clone(&readiness)), &settings);
+    let management = tokio::spawn(management.run(management_end.clone()));
+
+    let app = tokio::select! {
+        app = open_app(&settings) => app?,
+        () = shutdown.reached(Phase::Draining) => return Ok(()),
+    };
+    let public = public.listen()?;
+    app.start_background(&readiness);
+    announce(&settings)?;
+
+    let draining = shutdown.clone();
+    tokio::spawn(async move {
+        draining.reached(Phase::Draining).await;
+        readiness.drain();
+    });
+    let ended = serve_on(public, app.router(), &settings).run(shutdown.clone()).await;
+    if shutdown.phase() == Phase::Now {
+        return Err(CliError::Interrupted);
+    }
+    app.close().await;
+    management_end.advance(Phase::Closing);
+    let _ = management.await;
+    tracing::info!(connections.cut = ended.cut, "ended");
+    Ok(())
+}
+
+fn serve_on(listener: TcpListener, router: Router, settings: &Settings) -> Server {
+    Server::new(listener, router, limits(settings), Arc::new(http::refuse_host))
+}
+
+/// A port that is ours and does not listen yet: a connection is refused, not left waiting, until the app is open.
+struct Bound {
+    socket: TcpSocket,
+    key: &'static str,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// Takes the port, and writes the one it got to `address`, which may have asked for any.
+    fn new(key: &'static str, address: &mut SocketAddr) -> Result<Self, CliError> {
+        let asked = *address;
+        let bind = || {
+            let socket = if asked.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            socket.set_reuseaddr(true)?;
+            socket.bind(asked)?;
+            Ok((socket.local_addr()?, socket))
+        };
+        let (bound, socket) = bind().map_err(|source| CliError::Listen { key, address: asked, source })?;
+        *address = bound;
+        Ok(Self { socket, key, address: bound })
+    }
+
+    fn listen(self) -> Result<TcpListener, CliError> {
+        let Self { socket, key, address } = self;
+        socket.listen(BACKLOG).map_err(|source| CliError::Listen { key, address, source })
+    }
+}
+
+/// Opens the app, waiting for a database that cannot be reached; what waiting cannot mend ends the start.
+async fn open_app(settings: &Settings) -> Result<App, StartError> {
+    let store = app::open_store(settings).await?;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let opened = async {
+            app::prepare_schema(settings, &*store).await?;
+            App::open(settings, Arc::clone(&store), Clock::system()).await
+        };
+        match opened.await {
+            Err(error) if error.is_transient() => {
+                tracing::warn!(error = %Chain(&error), "waiting for the database");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn limits(settings: &Settings) -> server::Config {
+    let server = &settings.server;
+    server::Config {
+        max_connections: server.max_connections,
+        idle_timeout: Duration::from_secs(server.idle_timeout_seconds),
+        header_timeout: Duration::from_secs(server.header_timeout_seconds),
+        write_timeout: WRITE_TIMEOUT,
+        drain_delay: Duration::from_secs(server.drain_delay_seconds),
+        drain_timeout: Duration::from_secs(server.drain_timeout_seconds),
+    }
+}
+
+/// Says what is running on what; in development for a person, with a request to paste.
+fn announce(settings: &Settings) -> io::Result<()> {
+    let (store, verifier) = (settings.database_kind().as_str(), settings.verifier.provider.as_str());
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        environment = settings.environment.as_str(),
+        store,
+        verifier,
+        issuer = settings.issuer(),
+        server.listen = %settings.server.listen,
+        server.management_listen = %settings.server.management_listen,
+        "listening"
+    );
+    match settings.environment {
+        Environment::Development => welcome(settings, &mut io::stdout()),
+        Environment::Production => Ok(()),
+    }
+}
+
+fn welcome(settings: &Settings, out: &mut dyn Write) -> io::Result<()> {
+    let listen = settings.server.listen;
+    let base = settings.issuer().trim_end_matches(http::ISSUER_PATH).to_owned();
+    writeln!(out, "\noneclick-login {} is listening on {listen} (development)", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  store     {} ({})", settings.database_kind().as_str(), settings.shown_database_url())?;
+    match settings.verifier.provider {
+        Provider::Sandbox => writeln!(
+            out,
+            "  verifier  sandbox: NOT FOR PRODUCTION, anybody can log in with any number (token sandbox:<11 digits>)"
+        )?,
+        Provider::Aliyun => writeln!(out, "  verifier  aliyun ({})", settings.verifier.aliyun.endpoint)?,
+    }
+    writeln!(out, "  health    http://{}/readyz", settings.server.management_listen)?;
+    writeln!(out, "\nLog in:\n")?;
+    writeln!(out, "  curl -i {base}{LOGIN_PATH} \\")?;
+    writeln!(out, "    -H 'Content-Type: application/json' -H 'X-client-id: {DEMO_CLIENT_ID}' \\")?;
+    writeln!(out, "    -H 'X-operating-sys-version: windows10.1.1' -H 'X-device-fingerprint: 156aysdna213sc50' \\")?;
+    writeln!(out, "    -H 'X-agent: Mozilla/5.0 (iPhone; CPU iPhone OS 13_3 like Mac OS X)' \\")?;
+    writeln!(out, "    -d '{{\"access_token\":\"ad12sasdsfe3dfdg3sc\"}}'\n")?;
+    out.flush()
+}
