@@ -5,6 +5,8 @@
 mod checks;
 mod files;
 mod layers;
+mod printing;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
