@@ -1,1 +1,42 @@
-//! `config check` and `config print`.
+//! `config check` and `config print`: what the settings come to. Loading and checking them is `settings`' own; this
+//! only says it, and can show no secret, since what it is given has none.
+
+use std::io::{self, Write};
+
+use crate::settings::{REDACTED, Settings};
+
+/// `config check`, once the settings have loaded: two lines that say what a start would use.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn check(settings: &Settings, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "settings are valid")?;
+    writeln!(
+        out,
+        "environment {}, store {}, verifier {}, issuer {}",
+        settings.environment.as_str(),
+        settings.database_kind().as_str(),
+        settings.verifier.provider.as_str(),
+        settings.issuer(),
+    )
+}
+
+/// `config print`: the effective settings as TOML. What is redacted is commented out, so that the output loads again as
+/// a settings file that lacks exactly the secrets.
+///
+/// # Errors
+/// When `out` cannot be written to.
+pub fn print(settings: &Settings, out: &mut dyn Write) -> io::Result<()> {
+    let mut section = String::new();
+    for (key, value) in settings.shown() {
+        let (its_section, name) = key.rsplit_once('.').unwrap_or(("", &key));
+        if its_section != section {
+            writeln!(out, "\n[{its_section}]")?;
+            its_section.clone_into(&mut section);
+        }
+        let value = value.to_string();
+        let comment = if value.contains(REDACTED) { "#" } else { "" };
+        writeln!(out, "{comment}{name} = {value}")?;
+    }
+    Ok(())
+}

@@ -1,15 +1,31 @@
 //! Settings: embedded defaults, then the file that was named, then the environment. The only place that reads either.
 //!
 //! This file holds the shape. It must not know what the settings are used for beyond their own consistency.
+//! Serialising it, like its `Debug`, shows no secret: that is how `config print` cannot leak one.
 
+mod check;
+mod effective;
+mod error;
+mod layers;
+mod load;
+mod redact;
+mod reference;
+mod secrets;
+
+use std::fmt;
 use std::net::SocketAddr;
 
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::locale::Locale;
 
-#[derive(Debug, Clone, Deserialize)]
+pub use effective::{DEMO_CLIENT_ID, DatabaseKind, MasterKey};
+pub use error::{Origin, Problem, SettingsError};
+pub use redact::REDACTED;
+pub use reference::{Reference, reference};
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     pub environment: Environment,
@@ -28,14 +44,14 @@ pub struct Settings {
     pub apps: Vec<AppSetting>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
     Development,
     Production,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
     pub listen: SocketAddr,
@@ -52,10 +68,11 @@ pub struct Server {
     pub drain_timeout_seconds: u64,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
     /// `postgres://…` or `sqlite://…`; unset: `./data/oneclick-login.db` in development, an error in production.
+    #[serde(serialize_with = "redact::url")]
     pub url: Option<SecretString>,
     pub max_connections: u32,
     /// Behind PgBouncer in transaction mode: unnamed statements, no startup options.
@@ -65,21 +82,21 @@ pub struct Database {
     pub phase_timeout_ms: u64,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verifier {
     pub provider: Provider,
     pub aliyun: Aliyun,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
     Sandbox,
     Aliyun,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Aliyun {
     pub endpoint: String,
@@ -87,19 +104,39 @@ pub struct Aliyun {
     pub connect_timeout_ms: u64,
     pub max_in_flight: usize,
     /// An HTTP proxy to reach Alibaba Cloud through; proxy variables of the environment are not read.
+    #[serde(serialize_with = "redact::url")]
     pub proxy: Option<String>,
+    #[serde(serialize_with = "redact::secret")]
     pub access_key_id: Option<String>,
+    #[serde(serialize_with = "redact::secret")]
     pub access_key_secret: Option<SecretString>,
+    #[serde(serialize_with = "redact::secret")]
     pub security_token: Option<SecretString>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+/// By hand, since a proxy's address may carry a password.
+impl fmt::Debug for Aliyun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aliyun")
+            .field("endpoint", &self.endpoint)
+            .field("timeout_ms", &self.timeout_ms)
+            .field("connect_timeout_ms", &self.connect_timeout_ms)
+            .field("max_in_flight", &self.max_in_flight)
+            .field("proxy", &self.proxy.as_deref().map(redact::url_text))
+            .field("access_key_id", &self.access_key_id.as_ref().map(|_| REDACTED))
+            .field("access_key_secret", &self.access_key_secret)
+            .field("security_token", &self.security_token)
+            .finish()
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
     pub auto_register: bool,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     pub retry_window_seconds: u64,
@@ -109,7 +146,7 @@ pub struct Login {
     pub max_batch: usize,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Session {
     pub ttl_seconds: u64,
@@ -117,7 +154,7 @@ pub struct Session {
     pub rotation_grace_seconds: u64,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdToken {
     /// Ends in `/api/v1/oauth2`; unset in development: derived from `server.listen`.
@@ -126,7 +163,7 @@ pub struct IdToken {
     pub signing_alg: SigningAlg,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 pub enum SigningAlg {
     #[serde(rename = "ES256")]
     Es256,
@@ -136,26 +173,28 @@ pub enum SigningAlg {
     EdDsa,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct I18n {
+    #[serde(serialize_with = "redact::locale")]
     pub default_locale: Locale,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Secrets {
     /// 32 bytes, base64. Unset in development: made once and kept in `./data`.
+    #[serde(serialize_with = "redact::secret")]
     pub master_key: Option<SecretString>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
     pub format: LogFormat,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
@@ -164,7 +203,7 @@ pub enum LogFormat {
     Text,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppSetting {
     pub client_id: String,

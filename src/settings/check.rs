@@ -1,0 +1,211 @@
+//! What the settings must fulfil beyond their types: ranges, deadlines that shrink inwards, addresses of the right form,
+//! and what production refuses to start with. Messages name keys and limits, never a value that may be secret.
+
+use std::collections::BTreeSet;
+
+use secrecy::ExposeSecret;
+use url::Url;
+
+use super::effective::decode_master_key;
+use super::error::Problem;
+use super::{Environment, Provider, Settings};
+use crate::ids::ClientId;
+
+/// An upper bound for every deadline: a longer one is a mistaken unit.
+const TEN_MINUTES_MS: u64 = 600_000;
+const HOUR_SECONDS: u64 = 3_600;
+const DAY_SECONDS: u64 = 86_400;
+/// The store keeps a session's row, and with it the replay guard, for two hours at least.
+const REPLAY_GUARD_SECONDS: u64 = 7_200;
+const ISSUER_PATH: &str = "/api/v1/oauth2";
+
+/// All that is wrong, in the order of the keys.
+pub fn problems(settings: &Settings) -> Vec<Problem> {
+    let mut found = Findings(Vec::new());
+    found.ranges(settings);
+    found.order(settings);
+    found.addresses(settings);
+    found.secrets(settings);
+    found.apps(settings);
+    if settings.environment == Environment::Production {
+        found.production(settings);
+    }
+    found.0
+}
+
+struct Findings(Vec<Problem>);
+
+impl Findings {
+    fn add(&mut self, key: &'static str, message: impl Into<String>) {
+        // One message a key: the first says what to do, the others follow from it.
+        if self.0.iter().all(|problem| problem.key != key) {
+            self.0.push(Problem { key, message: message.into(), origin: None });
+        }
+    }
+
+    fn require(&mut self, holds: bool, key: &'static str, message: &str) {
+        if !holds {
+            self.add(key, message);
+        }
+    }
+
+    fn ranges(&mut self, settings: &Settings) {
+        let Settings { server, database, login, session, id_token, .. } = settings;
+        let aliyun = &settings.verifier.aliyun;
+        for (key, value, least, most) in [
+            ("server.max_connections", server.max_connections as u64, 1, 1_000_000),
+            ("server.idle_timeout_seconds", server.idle_timeout_seconds, 1, HOUR_SECONDS),
+            ("server.header_timeout_seconds", server.header_timeout_seconds, 1, HOUR_SECONDS),
+            ("server.body_timeout_ms", server.body_timeout_ms, 1, TEN_MINUTES_MS),
+            ("server.request_timeout_ms", server.request_timeout_ms, 1, TEN_MINUTES_MS),
+            ("server.drain_delay_seconds", server.drain_delay_seconds, 0, HOUR_SECONDS),
+            ("server.drain_timeout_seconds", server.drain_timeout_seconds, 1, HOUR_SECONDS),
+            ("database.max_connections", u64::from(database.max_connections), 1, 1_000),
+            ("database.statement_timeout_ms", database.statement_timeout_ms, 1, TEN_MINUTES_MS),
+            ("database.phase_timeout_ms", database.phase_timeout_ms, 1, TEN_MINUTES_MS),
+            ("verifier.aliyun.timeout_ms", aliyun.timeout_ms, 1, TEN_MINUTES_MS),
+            ("verifier.aliyun.connect_timeout_ms", aliyun.connect_timeout_ms, 1, TEN_MINUTES_MS),
+            ("verifier.aliyun.max_in_flight", aliyun.max_in_flight as u64, 1, 1_000_000),
+            ("login.retry_window_seconds", login.retry_window_seconds, 0, REPLAY_GUARD_SECONDS),
+            ("login.max_in_flight", login.max_in_flight as u64, 1, 1_000_000),
+            ("login.max_batch", login.max_batch as u64, 1, 1_000),
+            ("session.ttl_seconds", session.ttl_seconds, 1, 3_650 * DAY_SECONDS),
+            ("session.rotation_grace_seconds", session.rotation_grace_seconds, 0, HOUR_SECONDS),
+            ("id_token.ttl_seconds", id_token.ttl_seconds, 1, DAY_SECONDS),
+        ] {
+            if !(least..=most).contains(&value) {
+                self.add(key, format!("must be {least} to {most}"));
+            }
+        }
+    }
+
+    /// Deadlines shrink inwards, so that the innermost one that is late says what was late.
+    fn order(&mut self, settings: &Settings) {
+        let Settings { server, database, login, session, .. } = settings;
+        let aliyun = &settings.verifier.aliyun;
+        let request = ("server.request_timeout_ms", server.request_timeout_ms);
+        let call = ("verifier.aliyun.timeout_ms", aliyun.timeout_ms);
+        let connect = ("verifier.aliyun.connect_timeout_ms", aliyun.connect_timeout_ms);
+        let phase = ("database.phase_timeout_ms", database.phase_timeout_ms);
+        let statement = ("database.statement_timeout_ms", database.statement_timeout_ms);
+        let idle = ("server.idle_timeout_seconds", server.idle_timeout_seconds);
+        let head = ("server.header_timeout_seconds", server.header_timeout_seconds);
+        let grace = ("session.rotation_grace_seconds", session.rotation_grace_seconds);
+        let lifetime = ("session.ttl_seconds", session.ttl_seconds);
+        let batch = ("login.max_batch", login.max_batch as u64);
+        let admitted = ("login.max_in_flight", login.max_in_flight as u64);
+
+        let (api, management) = (server.listen, server.management_listen);
+        let overlap = api.ip() == management.ip() || api.ip().is_unspecified() || management.ip().is_unspecified();
+        let apart = api.port() != management.port() || api.port() == 0 || !overlap;
+        self.require(apart, "server.management_listen", "must differ from server.listen");
+        self.greater(idle, head);
+        self.greater(request, phase);
+        // The sandbox has no use for the call's deadline, so a developer may shorten the request's alone.
+        if settings.verifier.provider == Provider::Aliyun {
+            self.greater(request, call);
+        }
+        self.greater(call, connect);
+        self.at_least(phase, statement);
+        self.at_least(admitted, batch);
+        self.greater(lifetime, grace);
+    }
+
+    fn greater(&mut self, (key, value): (&'static str, u64), (other, bound): (&str, u64)) {
+        if value <= bound {
+            self.add(key, format!("({value}) must be greater than {other} ({bound})"));
+        }
+    }
+
+    fn at_least(&mut self, (key, value): (&'static str, u64), (other, bound): (&str, u64)) {
+        if value < bound {
+            self.add(key, format!("({value}) must be at least {other} ({bound})"));
+        }
+    }
+
+    fn addresses(&mut self, settings: &Settings) {
+        if let Some(url) = &settings.database.url {
+            self.database_url(url.expose_secret());
+        }
+        let aliyun = &settings.verifier.aliyun;
+        let message = "must be an http:// or https:// URL without user, query or fragment";
+        self.require(plain_url(&aliyun.endpoint), "verifier.aliyun.endpoint", message);
+        let proxy = aliyun.proxy.as_deref().is_none_or(|proxy| http_url(proxy).is_some());
+        self.require(proxy, "verifier.aliyun.proxy", "must be an http:// or https:// URL");
+        if let Some(issuer) = &settings.id_token.issuer {
+            self.require(plain_url(issuer), "id_token.issuer", message);
+            let message = "must end in /api/v1/oauth2, without a slash behind it";
+            self.require(issuer.ends_with(ISSUER_PATH), "id_token.issuer", message);
+        }
+    }
+
+    fn database_url(&mut self, url: &str) {
+        let known = ["postgres://", "postgresql://", "sqlite://"].iter().any(|scheme| url.starts_with(scheme));
+        self.require(known, "database.url", "must begin with postgres://, postgresql:// or sqlite://");
+        // The parser's words are fixed texts that quote nothing of the URL.
+        if let (false, Err(error)) = (url.starts_with("sqlite://"), Url::parse(url)) {
+            self.add(
+                "database.url",
+                format!("must be a URL ({error}); percent-encode what is special in the password"),
+            );
+        }
+    }
+
+    fn secrets(&mut self, settings: &Settings) {
+        if let Some(text) = &settings.secrets.master_key {
+            let message = "must be exactly 32 bytes in base64, as from openssl rand -base64 32";
+            self.require(decode_master_key(text).is_some(), "secrets.master_key", message);
+        }
+        if settings.verifier.provider == Provider::Aliyun {
+            let aliyun = &settings.verifier.aliyun;
+            let message = "must be set where verifier.provider is aliyun";
+            self.require(aliyun.access_key_id.is_some(), "verifier.aliyun.access_key_id", message);
+            self.require(aliyun.access_key_secret.is_some(), "verifier.aliyun.access_key_secret", message);
+        }
+    }
+
+    fn apps(&mut self, settings: &Settings) {
+        let mut seen = BTreeSet::new();
+        for (index, app) in settings.apps.iter().enumerate() {
+            if let Err(error) = ClientId::parse(&*app.client_id) {
+                self.add("apps", format!("number {}: {error}", index + 1));
+            }
+            if app.name.trim().is_empty() {
+                self.add("apps", format!("number {}: an app needs a name", index + 1));
+            }
+            if !seen.insert(&app.client_id) {
+                self.add("apps", format!("number {}: client id {} is listed twice", index + 1, app.client_id));
+            }
+        }
+    }
+
+    fn production(&mut self, settings: &Settings) {
+        let sandbox = settings.verifier.provider == Provider::Sandbox;
+        self.require(!sandbox, "verifier.provider", "must not be sandbox in production: it accepts made-up numbers");
+        let endpoint = is_https(&settings.verifier.aliyun.endpoint);
+        self.require(endpoint, "verifier.aliyun.endpoint", "must be an https:// URL in production");
+        let database = settings.database.url.is_some();
+        self.require(database, "database.url", "must be set in production, also as DATABASE_URL");
+        let message = "must be an https:// URL in production";
+        self.require(settings.id_token.issuer.as_deref().is_some_and(is_https), "id_token.issuer", message);
+        let key = settings.secrets.master_key.is_some();
+        self.require(key, "secrets.master_key", "must be set in production");
+    }
+}
+
+/// Stricter than the parser, which mends white space, backslashes and missing slashes: others read the same text.
+fn http_url(text: &str) -> Option<Url> {
+    let mended = text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\');
+    let written_out = text.starts_with("http://") || text.starts_with("https://");
+    Url::parse(text).ok().filter(|url| written_out && !mended && url.has_host())
+}
+
+fn is_https(text: &str) -> bool {
+    http_url(text).is_some_and(|url| url.scheme() == "https")
+}
+
+fn plain_url(text: &str) -> bool {
+    http_url(text).is_some_and(|url| {
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
+    })
+}

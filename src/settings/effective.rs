@@ -1,0 +1,122 @@
+//! What holds where a setting was left out. Only development derives anything; production has been refused by then.
+
+use std::net::SocketAddr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret, SecretBox, SecretString};
+use toml::{Table, Value};
+
+use super::reference::{Reference, reference};
+use super::{AppSetting, Environment, Provider, Settings};
+
+/// The application that development always has: the one of the contract's own example request.
+pub const DEMO_CLIENT_ID: &str = "nTo1eRIub60vPb54WeE6aojPwYwImtl4";
+
+const DEVELOPMENT_DATABASE: &str = "sqlite://data/oneclick-login.db";
+
+/// The key that wraps all others.
+pub type MasterKey = SecretBox<[u8; 32]>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseKind {
+    Postgres,
+    Sqlite,
+}
+
+impl DatabaseKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Sqlite => "sqlite",
+        }
+    }
+}
+
+impl Environment {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Production => "production",
+        }
+    }
+}
+
+impl Provider {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sandbox => "sandbox",
+            Self::Aliyun => "aliyun",
+        }
+    }
+}
+
+impl Settings {
+    /// The `iss` claim. Where `server.listen` has port 0, write the bound address there before asking.
+    pub fn issuer(&self) -> String {
+        self.id_token.issuer.clone().unwrap_or_else(|| format!("{}/api/v1/oauth2", local_url(self.server.listen)))
+    }
+
+    pub fn database_url(&self) -> SecretString {
+        self.database.url.clone().unwrap_or_else(|| SecretString::from(DEVELOPMENT_DATABASE))
+    }
+
+    pub fn database_kind(&self) -> DatabaseKind {
+        if self.database_url().expose_secret().starts_with("sqlite:") {
+            DatabaseKind::Sqlite
+        } else {
+            DatabaseKind::Postgres
+        }
+    }
+
+    /// The applications to register at start: the configured ones, and in development the demo app.
+    pub fn apps(&self) -> Vec<AppSetting> {
+        let mut apps = self.apps.clone();
+        if self.environment == Environment::Development && apps.iter().all(|app| app.client_id != DEMO_CLIENT_ID) {
+            apps.push(AppSetting {
+                client_id: DEMO_CLIENT_ID.to_owned(),
+                name: "Demo app".to_owned(),
+                auto_register: None,
+            });
+        }
+        apps
+    }
+
+    /// Every key that has a value, derived ones included, in the order of `config/default.toml`; secrets are
+    /// [`super::REDACTED`], and so are passwords inside URLs.
+    pub fn shown(&self) -> Vec<(String, Value)> {
+        let mut effective = self.clone();
+        effective.id_token.issuer = Some(self.issuer());
+        effective.database.url = Some(self.database_url());
+        effective.apps = self.apps();
+        let table = Table::try_from(&effective).expect("settings are text, booleans and integers that TOML can hold");
+        let value = |row: Reference| lookup(&table, &row.key).cloned().map(|value| (row.key, value));
+        reference().into_iter().filter_map(value).collect()
+    }
+
+    /// `None` only in development: then a key is made once and kept beside the data.
+    pub fn master_key(&self) -> Option<MasterKey> {
+        self.secrets.master_key.as_ref().and_then(decode_master_key)
+    }
+}
+
+fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+    let mut names = key.split('.');
+    let first = table.get(names.next()?)?;
+    names.try_fold(first, |at, name| at.get(name))
+}
+
+/// 32 bytes in base64, standard alphabet with padding; anything else is `None`.
+pub(super) fn decode_master_key(text: &SecretString) -> Option<MasterKey> {
+    let bytes = STANDARD.decode(text.expose_secret()).ok()?;
+    Some(SecretBox::new(Box::new(bytes.try_into().ok()?)))
+}
+
+/// The address to reach ourselves at: one that listens everywhere is reached as localhost.
+fn local_url(listen: SocketAddr) -> String {
+    if listen.ip().is_unspecified() {
+        format!("http://localhost:{}", listen.port())
+    } else {
+        format!("http://{listen}")
+    }
+}

@@ -1,0 +1,204 @@
+//! The layers as flat maps from a dotted key to its value and where it came from. Which keys there are, and the type of
+//! each, is taken from `config/default.toml`; what they mean is not known here.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::error::{Origin, SettingsError};
+use super::reference::{DEFAULT_TOML, reference};
+
+const PREFIX: &str = "ONECLICK_";
+
+/// Variables of other people's making that fill a key of ours.
+const DATABASE: [(&str, &str); 2] = [("DATABASE_URL", "database.url"), ("DATABASE_URL_FILE", "database.url_file")];
+const ALIBABA: [(&str, &str); 3] = [
+    ("ALIBABA_CLOUD_ACCESS_KEY_ID", "verifier.aliyun.access_key_id"),
+    ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "verifier.aliyun.access_key_secret"),
+    ("ALIBABA_CLOUD_SECURITY_TOKEN", "verifier.aliyun.security_token"),
+];
+
+pub type Layer = BTreeMap<String, Entry>;
+
+/// Without `Debug`, since the value may be a secret.
+pub struct Entry {
+    pub value: Value,
+    pub origin: Origin,
+}
+
+/// The type a key has. An optional one is always text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Boolean,
+    Integer,
+    Text,
+    OptionalText,
+    Tables,
+}
+
+impl Kind {
+    fn of(default: &Value) -> Self {
+        match default {
+            Value::Boolean(_) => Self::Boolean,
+            Value::Integer(_) => Self::Integer,
+            Value::Array(_) => Self::Tables,
+            _ => Self::Text,
+        }
+    }
+
+    fn holds(self, value: &Value) -> bool {
+        match self {
+            Self::Boolean => value.is_bool(),
+            Self::Integer => value.is_integer(),
+            Self::Text | Self::OptionalText => value.is_str(),
+            Self::Tables => value.is_array(),
+        }
+    }
+
+    fn parse(self, text: &str) -> Option<Value> {
+        match self {
+            Self::Boolean => text.parse().ok().map(Value::Boolean),
+            Self::Integer => text.parse().ok().map(Value::Integer),
+            Self::Text | Self::OptionalText => Some(Value::String(text.to_owned())),
+            Self::Tables => None,
+        }
+    }
+
+    const fn expected(self) -> &'static str {
+        match self {
+            Self::Boolean => "must be true or false",
+            Self::Integer => "must be a whole number",
+            Self::Text | Self::OptionalText => "must be a string",
+            Self::Tables => "must be an array of tables, in a file",
+        }
+    }
+}
+
+/// The keys there are.
+#[derive(Debug)]
+pub struct Keys(BTreeMap<String, Kind>);
+
+/// The embedded defaults, and the keys they declare.
+pub fn defaults() -> (Layer, Keys) {
+    let table: Table = DEFAULT_TOML.parse().expect("the embedded defaults are TOML, as a test has seen");
+    let mut layer = Layer::new();
+    flatten(table, "", &mut |key, value| {
+        layer.insert(key, Entry { value, origin: Origin::Defaults });
+        None::<()>
+    });
+    let kind = |key: &str| layer.get(key).map_or(Kind::OptionalText, |entry| Kind::of(&entry.value));
+    let keys = reference().into_iter().map(|row| (row.key.clone(), kind(&row.key))).collect();
+    (layer, Keys(keys))
+}
+
+/// Calls `leaf` for everything that is not a table, and for empty tables, so that a section whose keys are all optional
+/// is still there; stops at its first answer.
+fn flatten<E>(table: Table, prefix: &str, leaf: &mut impl FnMut(String, Value) -> Option<E>) -> Option<E> {
+    table.into_iter().find_map(|(name, value)| {
+        let key = format!("{prefix}{name}");
+        match value {
+            Value::Table(inner) if !inner.is_empty() => flatten(inner, &format!("{key}."), leaf),
+            value => leaf(key, value),
+        }
+    })
+}
+
+impl Keys {
+    /// The file that was named.
+    pub fn file(&self, path: &Path) -> Result<Layer, SettingsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+        let table: Table = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
+        let mut layer = Layer::new();
+        let failure = flatten(table, "", &mut |key, value| {
+            if value.is_table() && self.is_section(&key) {
+                return None;
+            }
+            self.put(&mut layer, key, Origin::File(path.to_owned()), |kind| kind.holds(&value).then_some(value)).err()
+        });
+        failure.map_or(Ok(layer), Err)
+    }
+
+    /// Our own variables: `ONECLICK_ENVIRONMENT` and all that have a `__`. Kubernetes injects others with our prefix.
+    pub fn variables(&self, variables: &BTreeMap<String, String>) -> Result<Layer, SettingsError> {
+        let mut layer = Layer::new();
+        for (name, text) in variables {
+            let Some(rest) = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__") || *rest == "ENVIRONMENT")
+            else {
+                continue;
+            };
+            let key = rest.to_lowercase().replace("__", ".");
+            if let Some(earlier) = layer.get(&key) {
+                let message = format!("is also set in {}", earlier.origin);
+                return Err(SettingsError::Value { key, origin: Origin::Variable(name.clone()), message });
+            }
+            self.put(&mut layer, key, Origin::Variable(name.clone()), |kind| kind.parse(text))?;
+        }
+        Ok(layer)
+    }
+
+    /// `DATABASE_URL` and its file.
+    pub fn database_variables(&self, variables: &BTreeMap<String, String>) -> Result<Layer, SettingsError> {
+        self.conventional(&DATABASE, variables)
+    }
+
+    /// Alibaba Cloud's own credential variables, which fill what nobody else has set.
+    pub fn alibaba_variables(&self, variables: &BTreeMap<String, String>) -> Result<Layer, SettingsError> {
+        self.conventional(&ALIBABA, variables)
+    }
+
+    fn conventional(
+        &self,
+        names: &[(&str, &str)],
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Layer, SettingsError> {
+        let mut layer = Layer::new();
+        for (name, key) in names {
+            if let Some(text) = variables.get(*name) {
+                let origin = Origin::Variable((*name).to_owned());
+                self.put(&mut layer, (*key).to_owned(), origin, |kind| kind.parse(text))?;
+            }
+        }
+        Ok(layer)
+    }
+
+    fn put(
+        &self,
+        layer: &mut Layer,
+        key: String,
+        origin: Origin,
+        value: impl FnOnce(Kind) -> Option<Value>,
+    ) -> Result<(), SettingsError> {
+        let Some(kind) = self.0.get(&key).copied() else {
+            return if self.is_section(&key) {
+                Err(SettingsError::Value { key, origin, message: "must be a section with keys".to_owned() })
+            } else {
+                Err(SettingsError::UnknownKey { key, origin })
+            };
+        };
+        let Some(value) = value(kind) else {
+            return Err(SettingsError::Value { key, origin, message: kind.expected().to_owned() });
+        };
+        // Compose files hand on unset variables as empty ones: an empty optional key is one that was not set.
+        if kind != Kind::OptionalText || value.as_str() != Some("") {
+            layer.insert(key, Entry { value, origin });
+        }
+        Ok(())
+    }
+
+    fn is_section(&self, key: &str) -> bool {
+        let prefix = format!("{key}.");
+        self.0.keys().any(|known| known.starts_with(&prefix))
+    }
+}
+
+fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or("");
+    SettingsError::Syntax {
+        path: path.to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+        message: error.message().to_owned(),
+    }
+}

@@ -1,0 +1,50 @@
+//! Secrets handed over as files: `master_key_file` beside `master_key`. A key has a file twin where
+//! `config/default.toml` lists one; what the secrets open is not known here.
+
+use std::path::PathBuf;
+
+use toml::Value;
+
+use super::error::{Origin, SettingsError};
+use super::layers::{Entry, Layer};
+
+const SUFFIX: &str = "_file";
+
+/// Puts `upper` over `lower`: a key replaces itself and its file twin.
+pub fn merge(lower: &mut Layer, upper: Layer) -> Result<(), SettingsError> {
+    for (key, entry) in &upper {
+        if let Some(value) = key.strip_suffix(SUFFIX).and_then(|base| upper.get(base)) {
+            let message = format!("sets what {} sets as well", value.origin);
+            let message =
+                if value.origin == entry.origin { "stands beside the value itself".to_owned() } else { message };
+            return Err(SettingsError::Value { key: key.clone(), origin: entry.origin.clone(), message });
+        }
+    }
+    for (key, entry) in upper {
+        let twin = key.strip_suffix(SUFFIX).map_or_else(|| format!("{key}{SUFFIX}"), str::to_owned);
+        lower.remove(&twin);
+        lower.insert(key, entry);
+    }
+    Ok(())
+}
+
+/// Reads every file that is named and puts its text in place of the name, without one newline at its end.
+pub fn read_files(layer: &mut Layer) -> Result<(), SettingsError> {
+    let keys: Vec<String> = layer.keys().filter(|key| key.ends_with(SUFFIX)).cloned().collect();
+    for key in keys {
+        let Some(entry) = layer.remove(&key) else { continue };
+        let path = PathBuf::from(entry.value.as_str().unwrap_or_default());
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(source) => return Err(SettingsError::SecretFile { key, origin: entry.origin, path, source }),
+        };
+        let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+        if text.is_empty() {
+            let message = format!("the file it names, {}, is empty", Origin::File(path));
+            return Err(SettingsError::Value { key, origin: entry.origin, message });
+        }
+        let base = key.strip_suffix(SUFFIX).unwrap_or(&key).to_owned();
+        layer.insert(base, Entry { value: Value::String(text.to_owned()), origin: Origin::File(path) });
+    }
+    Ok(())
+}

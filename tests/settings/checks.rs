@@ -1,0 +1,181 @@
+//! What is refused after loading: ranges, deadlines out of order, addresses of the wrong form, and everything that
+//! production must not start with.
+
+use super::{MASTER_KEY, from_text, from_variables, production, refused};
+
+#[test]
+fn a_value_out_of_its_range_is_refused_by_key_and_place() {
+    for (key, values) in [
+        ("server.max_connections", ["0", "1000001"]),
+        ("server.idle_timeout_seconds", ["0", "3601"]),
+        ("server.header_timeout_seconds", ["0", "3601"]),
+        ("server.body_timeout_ms", ["0", "600001"]),
+        ("server.request_timeout_ms", ["0", "600001"]),
+        ("server.drain_delay_seconds", ["3601", "86400"]),
+        ("server.drain_timeout_seconds", ["0", "3601"]),
+        ("database.max_connections", ["0", "1001"]),
+        ("database.statement_timeout_ms", ["0", "600001"]),
+        ("database.phase_timeout_ms", ["0", "600001"]),
+        ("verifier.aliyun.timeout_ms", ["0", "600001"]),
+        ("verifier.aliyun.connect_timeout_ms", ["0", "600001"]),
+        ("verifier.aliyun.max_in_flight", ["0", "1000001"]),
+        ("login.retry_window_seconds", ["7201", "86400"]),
+        ("login.max_in_flight", ["0", "1000001"]),
+        ("login.max_batch", ["0", "1001"]),
+        ("session.ttl_seconds", ["0", "9223372036854775807"]),
+        ("session.rotation_grace_seconds", ["3601", "86400"]),
+        ("id_token.ttl_seconds", ["0", "86401"]),
+    ] {
+        let name = format!("ONECLICK_{}", key.replace('.', "__").to_uppercase());
+        for value in values {
+            refused(from_variables(&[(&name, value)]), &[&format!("{key} must be "), &name]);
+        }
+    }
+    let settings = from_variables(&[("ONECLICK_SERVER__DRAIN_DELAY_SECONDS", "0")]);
+    assert_eq!(settings.unwrap().server.drain_delay_seconds, 0);
+}
+
+#[test]
+fn deadlines_shrink_inwards() {
+    for (changed, value, key, other) in [
+        (
+            "ONECLICK_SERVER__HEADER_TIMEOUT_SECONDS",
+            "75",
+            "server.idle_timeout_seconds",
+            "server.header_timeout_seconds",
+        ),
+        ("ONECLICK_SERVER__REQUEST_TIMEOUT_MS", "1200", "server.request_timeout_ms", "database.phase_timeout_ms"),
+        ("ONECLICK_SERVER__REQUEST_TIMEOUT_MS", "5000", "server.request_timeout_ms", "verifier.aliyun.timeout_ms"),
+        ("ONECLICK_VERIFIER__ALIYUN__TIMEOUT_MS", "1500", "verifier.aliyun.timeout_ms", "connect_timeout_ms (1500)"),
+        (
+            "ONECLICK_DATABASE__STATEMENT_TIMEOUT_MS",
+            "1201",
+            "database.phase_timeout_ms",
+            "database.statement_timeout_ms",
+        ),
+        ("ONECLICK_LOGIN__MAX_IN_FLIGHT", "100", "login.max_in_flight", "login.max_batch"),
+        ("ONECLICK_SESSION__TTL_SECONDS", "30", "session.ttl_seconds", "session.rotation_grace_seconds"),
+        ("ONECLICK_SERVER__LISTEN", "127.0.0.1:9090", "server.management_listen", "server.listen"),
+    ] {
+        refused(production(&[(changed, value)]), &[key, other]);
+    }
+    let both_any = [("ONECLICK_SERVER__LISTEN", "127.0.0.1:0"), ("ONECLICK_SERVER__MANAGEMENT_LISTEN", "127.0.0.1:0")];
+    assert!(from_variables(&both_any).is_ok());
+    // The sandbox has no use for the verifier's deadline.
+    assert!(from_variables(&[("ONECLICK_SERVER__REQUEST_TIMEOUT_MS", "5000")]).is_ok());
+}
+
+#[test]
+fn all_problems_are_told_together() {
+    let pairs = [("ONECLICK_SESSION__TTL_SECONDS", "0"), ("ONECLICK_LOGIN__MAX_BATCH", "0"), ("DATABASE_URL", "x")];
+    refused(from_variables(&pairs), &["session.ttl_seconds", "login.max_batch", "database.url", "DATABASE_URL"]);
+}
+
+#[test]
+fn an_issuer_has_the_form_that_verifiers_find_the_keys_by() {
+    for issuer in [
+        "login.example.com/api/v1/oauth2",
+        "ftp://login.example.com/api/v1/oauth2",
+        "https:login.example.com/api/v1/oauth2",
+        "https://login.example.com",
+        "https://login.example.com/api/v1/oauth2/",
+        "https://login.example.com/?x=/api/v1/oauth2",
+        "https://login.example.com/#/api/v1/oauth2",
+        "https://user@login.example.com/api/v1/oauth2",
+        "https://login example.com/api/v1/oauth2",
+        " https://login.example.com/api/v1/oauth2",
+        "https:///api/v1/oauth2 ",
+    ] {
+        refused(
+            from_variables(&[("ONECLICK_ID_TOKEN__ISSUER", issuer)]),
+            &["id_token.issuer", "ONECLICK_ID_TOKEN__ISSUER"],
+        );
+    }
+    let under_a_path = ("ONECLICK_ID_TOKEN__ISSUER", "https://example.com/login/api/v1/oauth2");
+    assert_eq!(from_variables(&[under_a_path]).unwrap().issuer(), under_a_path.1);
+}
+
+#[test]
+fn addresses_have_a_form_that_can_work() {
+    for endpoint in
+        ["", "dypnsapi.aliyuncs.com", "ftp://x", "https://", "https://a/?b", "https://u:canary@a", "https://a b"]
+    {
+        refused(from_variables(&[("ONECLICK_VERIFIER__ALIYUN__ENDPOINT", endpoint)]), &["verifier.aliyun.endpoint"]);
+    }
+    refused(from_variables(&[("ONECLICK_VERIFIER__ALIYUN__PROXY", "proxy:3128")]), &["verifier.aliyun.proxy"]);
+    for url in ["mysql://h/d", "postgres:h", "sqlite:data.db", "h/d", "postgres://u:p@h:port/d"] {
+        refused(from_variables(&[("DATABASE_URL", url)]), &["database.url"]);
+    }
+    for url in [
+        "postgres://h/d",
+        "postgresql://u:p%23@h:1/d",
+        "sqlite://a.db",
+        "sqlite:///tmp/a.db",
+        "postgres:///d?host=/run",
+    ] {
+        assert!(from_variables(&[("DATABASE_URL", url)]).is_ok(), "{url}");
+    }
+}
+
+#[test]
+fn a_master_key_is_exactly_32_bytes_in_base64() {
+    for key in [
+        "short",
+        "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2",
+        "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tr",
+        "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2tr",
+        " a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
+        "__________________________________________8=",
+    ] {
+        refused(
+            from_variables(&[("ONECLICK_SECRETS__MASTER_KEY", key)]),
+            &["secrets.master_key", "32 bytes in base64"],
+        );
+    }
+    let settings = from_variables(&[("ONECLICK_SECRETS__MASTER_KEY", MASTER_KEY)]).unwrap();
+    assert!(settings.master_key().is_some());
+}
+
+#[test]
+fn an_app_needs_a_valid_client_id_of_its_own_and_a_name() {
+    let app = |id: &str, name: &str| format!("[[apps]]\nclient_id = \"{id}\"\nname = \"{name}\"\n");
+    refused(from_text(&app("a b", "A"), &[]), &["apps number 1: a client id is", "settings.toml"]);
+    refused(from_text(&app("a", " "), &[]), &["apps number 1: an app needs a name"]);
+    let twice = format!("{}{}", app("a", "A"), app("a", "B"));
+    refused(from_text(&twice, &[]), &["apps number 2: client id a is listed twice"]);
+    // Naming the demo app oneself takes the place of the one that development adds.
+    let own = from_text(&app("nTo1eRIub60vPb54WeE6aojPwYwImtl4", "Mine"), &[]).unwrap().apps();
+    assert_eq!((own.len(), own[0].name.as_str()), (1, "Mine"));
+}
+
+#[test]
+fn aliyun_needs_credentials() {
+    let provider = ("ONECLICK_VERIFIER__PROVIDER", "aliyun");
+    let keys = ["verifier.aliyun.access_key_id", "verifier.aliyun.access_key_secret"];
+    refused(from_variables(&[provider]), &keys);
+    refused(production(&[("ALIBABA_CLOUD_ACCESS_KEY_ID", "")]), &keys[..1]);
+    refused(production(&[("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "")]), &keys[1..]);
+}
+
+#[test]
+fn production_refuses_what_only_development_may_do() {
+    for (change, key) in [
+        (("ONECLICK_VERIFIER__PROVIDER", "sandbox"), "verifier.provider must not be sandbox in production"),
+        (("ONECLICK_SECRETS__MASTER_KEY", ""), "secrets.master_key must be set in production"),
+        (("ONECLICK_ID_TOKEN__ISSUER", ""), "id_token.issuer must be an https:// URL in production"),
+        (
+            ("ONECLICK_ID_TOKEN__ISSUER", "http://login.example.com/api/v1/oauth2"),
+            "id_token.issuer must be an https:// URL",
+        ),
+        (
+            ("ONECLICK_VERIFIER__ALIYUN__ENDPOINT", "http://127.0.0.1:1"),
+            "verifier.aliyun.endpoint must be an https:// URL",
+        ),
+        (("DATABASE_URL", ""), "database.url must be set in production"),
+    ] {
+        refused(production(&[change]), &[key]);
+    }
+    refused(from_variables(&[("ONECLICK_ENVIRONMENT", "production")]), &["verifier.provider", "secrets.master_key"]);
+    let sqlite = production(&[("DATABASE_URL", "sqlite:///var/lib/oneclick-login/data.db")]).unwrap();
+    assert_eq!(sqlite.database_kind().as_str(), "sqlite");
+}

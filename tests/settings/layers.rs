@@ -1,0 +1,149 @@
+//! Which layer wins, and what is said about a key or a value that does not belong.
+
+use std::path::Path;
+
+use secrecy::ExposeSecret;
+
+use super::{from_text, from_variables, refused, variables, write};
+use oneclick_login::settings::{Environment, Provider, Settings};
+use tempfile::TempDir;
+
+#[test]
+fn the_environment_goes_before_the_file_and_the_file_before_the_defaults() {
+    let text = "[session]\nttl_seconds = 100\n[id_token]\nttl_seconds = 200\n";
+    let settings = from_text(text, &[("ONECLICK_SESSION__TTL_SECONDS", "300")]).unwrap();
+    assert_eq!(settings.session.ttl_seconds, 300);
+    assert_eq!(settings.id_token.ttl_seconds, 200);
+    assert_eq!(settings.session.rotation_grace_seconds, 30);
+}
+
+#[test]
+fn a_file_named_by_argument_goes_before_one_named_by_variable() {
+    let folder = TempDir::new().unwrap();
+    let one = write(&folder, "one.toml", "[session]\nttl_seconds = 111\n");
+    let two = write(&folder, "two.toml", "[session]\nttl_seconds = 222\n");
+    let named = variables(&[("ONECLICK_CONFIG", two.to_str().unwrap())]);
+    assert_eq!(Settings::load(Some(&one), &named).unwrap().session.ttl_seconds, 111);
+    assert_eq!(Settings::load(None, &named).unwrap().session.ttl_seconds, 222);
+    assert_eq!(from_variables(&[("ONECLICK_CONFIG", "")]).unwrap().session.ttl_seconds, 432_000);
+}
+
+#[test]
+fn variables_have_the_types_of_their_keys() {
+    let settings = from_variables(&[
+        ("ONECLICK_VERIFIER__ALIYUN__ENDPOINT", "http://127.0.0.1:9"),
+        ("ONECLICK_VERIFIER__PROVIDER", "sandbox"),
+        ("ONECLICK_database__Transaction_Pooler", "true"),
+        ("ONECLICK_LOGIN__RETRY_WINDOW_SECONDS", "0"),
+    ])
+    .unwrap();
+    assert_eq!(settings.verifier.aliyun.endpoint, "http://127.0.0.1:9");
+    assert_eq!(settings.verifier.provider, Provider::Sandbox);
+    assert!(settings.database.transaction_pooler);
+    assert_eq!(settings.login.retry_window_seconds, 0);
+}
+
+#[test]
+fn what_kubernetes_injects_is_ignored() {
+    let settings = from_variables(&[
+        ("ONECLICK_LOGIN_SERVICE_HOST", "10.0.0.1"),
+        ("ONECLICK_LOGIN_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("ONECLICK_PORT", "tcp://10.0.0.1:8080"),
+        ("ONECLICK_ENVIRONMENT", "development"),
+        ("PATH", "/bin"),
+    ]);
+    assert_eq!(settings.unwrap().environment, Environment::Development);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_place_it_stands_in() {
+    refused(from_text("[server]\nlisten_on = \"x\"\n", &[]), &["unknown key server.listen_on", "settings.toml"]);
+    refused(from_text("[sever]\nlisten = \"x\"\n", &[]), &["unknown key sever.listen", "settings.toml"]);
+    refused(from_text("[sever]\n", &[]), &["unknown key sever", "settings.toml"]);
+    refused(from_text("listen = 1\n", &[]), &["unknown key listen", "settings.toml"]);
+    refused(from_text("\"a\\nb\\u001b\" = 1\n", &[]), &["unknown key a\\nb\\u{1b}"]);
+    let name = "ONECLICK_SERVER__LISTEN_ON";
+    refused(
+        from_variables(&[(name, "x")]),
+        &["unknown key server.listen_on", "the variable ONECLICK_SERVER__LISTEN_ON"],
+    );
+    refused(from_variables(&[("ONECLICK_APPS__0", "x")]), &["unknown key apps.0", "ONECLICK_APPS__0"]);
+    refused(from_text("[[apps]]\nclient_id = \"a\"\nname = \"A\"\nsecret = \"x\"\n", &[]), &["apps", "secret"]);
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_named_with_the_place_it_stands_in() {
+    let cases = [
+        ("session = 5\n", "session", "must be a section"),
+        ("[session]\nttl_seconds = \"5\"\n", "session.ttl_seconds", "must be a whole number"),
+        ("[session]\nrotate_on_refresh = 1\n", "session.rotate_on_refresh", "must be true or false"),
+        ("[server.listen]\nport = 1\n", "server.listen.port", "unknown key"),
+        ("[secrets]\nmaster_key = 12345678\n", "secrets.master_key", "must be a string"),
+        ("apps = \"x\"\n", "apps", "must be an array of tables"),
+        ("apps = [1]\n", "apps", "invalid type"),
+        ("[log]\nformat = \"xml\"\n", "log.format", "unknown variant `xml`, expected one of `auto`, `json`, `text`"),
+        ("[server]\nlisten = \"localhost\"\n", "server.listen", "invalid socket address"),
+        ("[session]\nttl_seconds = -1\n", "session.ttl_seconds", "invalid value"),
+    ];
+    for (text, key, message) in cases {
+        refused(from_text(text, &[]), &[key, message, "settings.toml"]);
+    }
+    let cases = [
+        ("ONECLICK_SESSION__TTL_SECONDS", "5 days", "session.ttl_seconds"),
+        ("ONECLICK_SESSION__TTL_SECONDS", "", "session.ttl_seconds"),
+        ("ONECLICK_SESSION__ROTATE_ON_REFRESH", "yes", "session.rotate_on_refresh"),
+        ("ONECLICK_SERVER__LISTEN", "8080", "server.listen"),
+        ("ONECLICK_DATABASE__MAX_CONNECTIONS", "99999999999", "database.max_connections"),
+        ("ONECLICK_ENVIRONMENT", "staging", "environment"),
+        ("ONECLICK_ENVIRONMENT", "", "environment"),
+        ("ONECLICK_VERIFIER__PROVIDER", "twilio", "verifier.provider"),
+        ("ONECLICK_I18N__DEFAULT_LOCALE", "fr", "i18n.default_locale"),
+    ];
+    for (name, value, key) in cases {
+        refused(from_variables(&[(name, value)]), &[key, name]);
+    }
+}
+
+#[test]
+fn a_key_set_by_two_variables_is_refused() {
+    let pairs = [("ONECLICK_SESSION__TTL_SECONDS", "5"), ("ONECLICK_session__ttl_seconds", "6")];
+    refused(from_variables(&pairs), &["session.ttl_seconds", "ONECLICK_SESSION__TTL_SECONDS"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_or_parsed_is_named() {
+    refused(Settings::load(Some(Path::new("/nowhere.toml")), &variables(&[])), &["/nowhere.toml", "No such file"]);
+    refused(from_text("[server]\nlisten = x\n", &[]), &["settings.toml line 2 column 10"]);
+}
+
+#[test]
+fn the_database_url_of_our_own_name_goes_before_the_common_one() {
+    let common = ("DATABASE_URL", "postgres://common/a");
+    let own = ("ONECLICK_DATABASE__URL", "postgres://own/a");
+    let text = "[database]\nurl = \"postgres://file/a\"\n";
+    let url = |pairs: &[(&str, &str)]| from_text(text, pairs).unwrap().database_url().expose_secret().to_owned();
+    assert_eq!(url(&[]), "postgres://file/a");
+    assert_eq!(url(&[("DATABASE_URL", "")]), "postgres://file/a");
+    assert_eq!(url(&[common]), "postgres://common/a");
+    assert_eq!(url(&[common, own]), "postgres://own/a");
+}
+
+#[test]
+fn alibabas_own_variables_fill_what_nobody_set() {
+    let alibaba = [
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", "their-id"),
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "their-secret"),
+        ("ALIBABA_CLOUD_SECURITY_TOKEN", "their-token"),
+    ];
+    let aliyun = from_variables(&alibaba).unwrap().verifier.aliyun;
+    assert_eq!(aliyun.access_key_id.as_deref(), Some("their-id"));
+    assert_eq!(aliyun.access_key_secret.unwrap().expose_secret(), "their-secret");
+    assert_eq!(aliyun.security_token.unwrap().expose_secret(), "their-token");
+
+    // Their token belongs to their id: beside our id it would be refused by Alibaba Cloud.
+    let text = "[verifier.aliyun]\naccess_key_id = \"our-id\"\naccess_key_secret = \"our-secret\"\n";
+    let aliyun = from_text(text, &alibaba).unwrap().verifier.aliyun;
+    assert_eq!(aliyun.access_key_id.as_deref(), Some("our-id"));
+    assert_eq!(aliyun.access_key_secret.unwrap().expose_secret(), "our-secret");
+    assert!(aliyun.security_token.is_none());
+}

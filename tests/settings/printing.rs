@@ -1,0 +1,64 @@
+//! `config check` and `config print`.
+
+use tempfile::TempDir;
+
+use super::{PRODUCTION, from_text, from_variables, production, variables, write};
+use oneclick_login::cli::config;
+use oneclick_login::settings::{Settings, reference};
+
+fn printed(settings: &Settings) -> String {
+    let mut out = Vec::new();
+    config::print(settings, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn check_says_that_the_settings_are_valid_and_what_a_start_would_use() {
+    let said = |settings: &Settings| {
+        let mut out = Vec::new();
+        config::check(settings, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let expected = "settings are valid\n\
+        environment development, store sqlite, verifier sandbox, issuer http://127.0.0.1:8080/api/v1/oauth2\n";
+    assert_eq!(said(&from_variables(&[]).unwrap()), expected);
+    let expected = "settings are valid\n\
+        environment production, store postgres, verifier aliyun, issuer https://login.example.com/api/v1/oauth2\n";
+    assert_eq!(said(&production(&[]).unwrap()), expected);
+}
+
+#[test]
+fn what_is_printed_loads_again_as_the_same_settings() {
+    let text = "[[apps]]\nclient_id = \"an-app\"\nname = \"An \\\"app\\\"\"\nauto_register = false\n";
+    let settings = from_text(text, &[("ONECLICK_I18N__DEFAULT_LOCALE", "zh")]).unwrap();
+    let first = printed(&settings);
+    assert!(first.contains("client_id = \"an-app\"") && first.contains("Demo app"), "{first}");
+    let second = printed(&from_text(&first, &[]).unwrap());
+    assert_eq!(first, second);
+}
+
+#[test]
+fn what_is_printed_in_production_loads_again_with_the_secrets_alone() {
+    let first = printed(&production(&[]).unwrap());
+    assert!(first.contains("#url = \"postgres://login:[redacted]@db.internal/login\"\n"), "{first}");
+    assert!(first.contains("#master_key = \"[redacted]\"\n"), "{first}");
+    assert!(first.contains("#access_key_secret = \"[redacted]\"\n"), "{first}");
+    let folder = TempDir::new().unwrap();
+    let path = write(&folder, "printed.toml", &first);
+    let again = Settings::load(Some(&path), &variables(&PRODUCTION)).unwrap();
+    assert_eq!(printed(&again), first);
+}
+
+#[test]
+fn printing_keeps_the_order_of_the_default_file() {
+    let text = printed(&from_variables(&[]).unwrap());
+    let names: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
+    let rows = reference();
+    let unset = ["proxy", "access_key_id", "access_key_secret", "security_token", "master_key"];
+    let expected: Vec<&str> = rows
+        .iter()
+        .map(|row| row.key.rsplit('.').next().unwrap())
+        .filter(|name| !name.ends_with("_file") && !unset.contains(name))
+        .collect();
+    assert_eq!(names, expected);
+}
