@@ -1,1 +1,133 @@
-//! The accept loop and its connections.
+//! Serves a router on a listener: connections up to a limit, time-outs for every way of being slow, and an end that
+//! loses no request.
+//!
+//! `axum::serve` waits for a silent client for ever and accepts requests without a `Host`; so this is our own loop over
+//! hyper's HTTP/1.1. HTTP/2 and TLS end at the gateway. It must not know the routes, the settings or the contract's
+//! error bodies: what it refuses is rendered by a function that it is given.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::request;
+use axum::response::Response;
+use tokio::net::TcpListener;
+
+mod accept;
+mod client_io;
+mod connection;
+mod request_service;
+mod shutdown;
+
+pub use shutdown::{Phase, Shutdown, Signal, signals};
+
+use accept::Connections;
+use connection::Engine;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// More wait in the listener's backlog.
+    pub max_connections: usize,
+    /// For a connection between requests, and before the first. Longer than the gateway keeps an idle connection, or it
+    /// sends requests into closed ones.
+    pub idle_timeout: Duration,
+    /// From the first byte of a request to the end of its headers.
+    pub header_timeout: Duration,
+    /// For a client that takes no byte of its answer.
+    pub write_timeout: Duration,
+    /// How long to go on accepting once asked to end.
+    pub drain_delay: Duration,
+    /// How long requests in flight may take after that.
+    pub drain_timeout: Duration,
+}
+
+/// Renders the answer to a request that has no `Host`, an empty one or several. The connection is closed after it.
+pub type RefuseHost = Arc<dyn Fn(&request::Parts) -> Response + Send + Sync>;
+
+/// How the end went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Ended {
+    /// Connections that were still open at the end of the drain time-out, or when the end was to be at once.
+    pub cut: usize,
+}
+
+/// A listener and what is served on it. Handlers find the client's address in `ConnectInfo<SocketAddr>`.
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+    config: Config,
+    refuse_host: RefuseHost,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("listener", &self.listener).field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    pub fn new(listener: TcpListener, router: Router, config: Config, refuse_host: RefuseHost) -> Self {
+        Self { listener, router, config, refuse_host }
+    }
+
+    /// # Errors
+    /// As the socket's own.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown` has run its course, which it does by itself once begun: after `drain_delay` the listener
+    /// is closed, after `drain_timeout` what is left is cut.
+    pub async fn run(self, shutdown: Shutdown) -> Ended {
+        let Self { listener, router, config, refuse_host } = self;
+        let engine = Engine::new(router, &config, refuse_host, shutdown.clone());
+        let mut connections = Connections::new(Arc::new(engine), config.max_connections);
+
+        let drained = async {
+            shutdown.reached(Phase::Draining).await;
+            let _ = tokio::time::timeout(config.drain_delay, shutdown.reached(Phase::Closing)).await;
+        };
+        tokio::select! {
+            never = connections.accept(&listener) => match never {},
+            () = drained => shutdown.advance(Phase::Closing),
+        }
+        if let Err(error) = connections.empty_queue(listener) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "connections that waited to be accepted may have been reset",
+            );
+        }
+        let open = connections.open();
+        let cut = connections.end(config.drain_timeout).await;
+        tracing::info!(connections.open = open, connections.cut = cut, "listener closed");
+        Ended { cut }
+    }
+}
+
+/// Serves both listeners. `shutdown` is the public one's; the management listener answers until that one has ended, so
+/// that readiness and metrics can be asked for during the drain. Returns the public one's end.
+pub async fn serve(public: Server, management: Server, shutdown: Shutdown) -> Ended {
+    let management_shutdown = Shutdown::new();
+    let both = async {
+        let public = async {
+            let ended = public.run(shutdown.clone()).await;
+            management_shutdown.advance(Phase::Closing);
+            ended
+        };
+        let (ended, _) = tokio::join!(public, management.run(management_shutdown.clone()));
+        ended
+    };
+    let at_once = async {
+        shutdown.reached(Phase::Now).await;
+        management_shutdown.advance(Phase::Now);
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = both => ended,
+        never = at_once => never,
+    }
+}

@@ -1,0 +1,210 @@
+//! Takes connections from a listener, never more at a time than the limit, and keeps their tasks. It must not know what
+//! is spoken on them.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+
+use super::connection::Engine;
+use super::shutdown::Phase;
+
+/// The open connections of one listener.
+#[derive(Debug)]
+pub(super) struct Connections {
+    engine: Arc<Engine>,
+    limit: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+}
+
+impl Connections {
+    pub(super) fn new(engine: Arc<Engine>, max_connections: usize) -> Self {
+        let limit = Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS));
+        Self { engine, limit: Arc::new(limit), tasks: JoinSet::new() }
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Accepts for ever. At the limit the backlog holds the next ones: a connection that waits is better than one that
+    /// is accepted and dropped.
+    pub(super) async fn accept(&mut self, listener: &TcpListener) -> Infallible {
+        let mut pause = Pause::default();
+        loop {
+            let limit = self.limit.clone();
+            let next = async {
+                let permit = limit.acquire_owned().await.ok();
+                (permit, listener.accept().await)
+            };
+            tokio::select! {
+                Some(ended) = self.tasks.join_next() => note_panic(&ended),
+                (permit, accepted) = next => match accepted {
+                    Ok((stream, peer)) => {
+                        pause.reset();
+                        self.spawn(stream, peer, permit);
+                    }
+                    Err(error) if concerns_one_connection(&error) => {}
+                    Err(error) => {
+                        // Back to the others: a connection that ends is what helps against a lack of descriptors.
+                        drop(permit);
+                        if pause.is_worth_a_line(Instant::now()) {
+                            tracing::error!(
+                                error = &error as &dyn std::error::Error,
+                                connections.open = self.open(),
+                                "cannot accept connections",
+                            );
+                        }
+                        tokio::time::sleep(pause.lengthen()).await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Takes what the kernel has accepted for us, then closes the listener: closing it first would reset them. The
+    /// limit does not count here, for the backlog is one and these are the last.
+    pub(super) fn empty_queue(&mut self, listener: TcpListener) -> io::Result<()> {
+        let listener = listener.into_std()?;
+        loop {
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    stream.set_nonblocking(true)?;
+                    self.spawn(TcpStream::from_std(stream)?, peer, None);
+                }
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits for the connections to end, then cuts the rest; returns how many that were.
+    pub(super) async fn end(mut self, within: Duration) -> usize {
+        let ended = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                note_panic(&ended);
+            }
+        };
+        tokio::select! {
+            () = ended => {}
+            () = tokio::time::sleep(within) => {}
+            () = self.engine.shutdown.reached(Phase::Now) => {}
+        }
+        // Those that have ended since, but were not collected, are not cut.
+        while let Some(ended) = self.tasks.try_join_next() {
+            note_panic(&ended);
+        }
+        let cut = self.tasks.len();
+        self.tasks.shutdown().await;
+        cut
+    }
+
+    fn spawn(&mut self, stream: TcpStream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+        let engine = self.engine.clone();
+        self.tasks.spawn(async move {
+            engine.serve(stream, peer).await;
+            drop(permit);
+        });
+    }
+}
+
+/// A panic ends its own connection only.
+fn note_panic(ended: &Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("a connection ended in a panic");
+    }
+}
+
+/// The client went away while it was in the queue; the next one may be fine.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// How long to leave the listener alone when there are no descriptors or no memory for a connection. The listener stays
+/// readable meanwhile: without a pause the loop would spin.
+#[derive(Debug, Default)]
+struct Pause {
+    failures: u32,
+    last_line: Option<Instant>,
+}
+
+impl Pause {
+    const SHORTEST: Duration = Duration::from_millis(50);
+    /// Clients wait at most this long after the shortage has ended.
+    const LONGEST: Duration = Duration::from_millis(800);
+    /// A shortage that comes and goes is one burst.
+    const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+    fn lengthen(&mut self) -> Duration {
+        let pause = Self::SHORTEST.saturating_mul(2_u32.saturating_pow(self.failures)).min(Self::LONGEST);
+        self.failures = self.failures.saturating_add(1);
+        pause
+    }
+
+    fn is_worth_a_line(&mut self, now: Instant) -> bool {
+        let due = self.last_line.is_none_or(|last| now.duration_since(last) >= Self::BETWEEN_LINES);
+        if due {
+            self.last_line = Some(now);
+        }
+        due
+    }
+
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_to_its_longest_and_starts_anew_after_a_success() {
+        let mut pause = Pause::default();
+        let millis: Vec<u128> = (0..7).map(|_| pause.lengthen().as_millis()).collect();
+        assert_eq!(millis, [50, 100, 200, 400, 800, 800, 800]);
+
+        pause.failures = u32::MAX;
+        assert_eq!(pause.lengthen(), Pause::LONGEST);
+
+        pause.reset();
+        assert_eq!(pause.lengthen(), Pause::SHORTEST);
+    }
+
+    #[test]
+    fn a_burst_of_failures_is_one_line() {
+        let mut pause = Pause::default();
+        let start = Instant::now();
+        assert!(pause.is_worth_a_line(start));
+        pause.reset();
+        assert!(!pause.is_worth_a_line(start + Duration::from_secs(9)));
+        assert!(pause.is_worth_a_line(start + Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_not_taken_for_one_clients_trouble() {
+        const EMFILE: i32 = 24;
+        const ENFILE: i32 = 23;
+        const ECONNABORTED: i32 = if cfg!(target_os = "linux") { 103 } else { 53 };
+        assert!(!concerns_one_connection(&io::Error::from_raw_os_error(EMFILE)));
+        assert!(!concerns_one_connection(&io::Error::from_raw_os_error(ENFILE)));
+        if cfg!(unix) {
+            assert!(concerns_one_connection(&io::Error::from_raw_os_error(ECONNABORTED)));
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A client's socket with three kinds of patience: for a request's head, for a client that does not read, and for what
+//! is still on its way when the connection is closed. It must not know HTTP beyond where a head begins and ends, and
+//! that it is told.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+/// What is read and thrown away after the last answer. Enough for a client that was just sending its body; more would
+/// let anyone who ignores the answer keep us reading.
+const LINGER_BYTES: usize = 64 * 1024;
+
+/// How long a client has to take the last answer and close its side.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+const FRESH: u8 = 0;
+const IDLE: u8 = 1;
+const HEAD: u8 = 2;
+const BUSY: u8 = 3;
+
+/// Where a connection stands; written by the socket and by the service on top of hyper, which do not see each other.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    state: AtomicU8,
+    shut_down: AtomicBool,
+}
+
+// The order of these accesses among threads does not matter: socket and service are polled by the same task.
+impl Activity {
+    /// Whether the client has not sent a single byte.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == FRESH
+    }
+
+    /// A request's head is complete.
+    pub(super) fn request_begins(&self) {
+        self.state.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// The answer has been handed over. Bytes that come from now on begin a new head.
+    ///
+    /// The beginning of a pipelined head that hyper holds already cannot be seen here; until more of it comes, it is
+    /// under hyper's idle time-out.
+    pub(super) fn request_ends(&self) {
+        self.state.store(IDLE, Ordering::Relaxed);
+    }
+
+    /// Whether the connection was closed with everything sent.
+    pub(super) fn is_shut_down(&self) -> bool {
+        self.shut_down.load(Ordering::Relaxed)
+    }
+
+    fn in_head(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == HEAD
+    }
+
+    /// True if these bytes begin a head.
+    fn bytes_came(&self) -> bool {
+        let begins = matches!(self.state.load(Ordering::Relaxed), FRESH | IDLE);
+        if begins {
+            self.state.store(HEAD, Ordering::Relaxed);
+        }
+        begins
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct ClientIo {
+    stream: TcpStream,
+    activity: Arc<Activity>,
+    head: Patience,
+    write: Patience,
+    linger: Patience,
+    linger_bytes: usize,
+    fin_sent: bool,
+}
+
+impl ClientIo {
+    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, header: Duration, write: Duration) -> Self {
+        Self {
+            stream,
+            activity,
+            head: Patience::new(header),
+            write: Patience::new(write),
+            linger: Patience::new(LINGER_TIME),
+            linger_bytes: LINGER_BYTES,
+            fin_sent: false,
+        }
+    }
+
+    fn watch_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.write.reset();
+        } else if self.write.is_over(cx) {
+            // The kernel would go on offering the rest for minutes, with the buffer that holds it.
+            let _ = self.stream.set_zero_linger();
+            return Poll::Ready(Err(timed_out("the client does not read")));
+        }
+        written
+    }
+
+    /// Reads and discards until the client closes. Past the byte limit the window is left to fill up, but the socket
+    /// stays open for the rest of the time: closing it would send a RST, which makes clients drop an answer that they
+    /// have not read yet.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut discarded = [0; 4096];
+        while self.linger_bytes > 0 {
+            let mut buf = ReadBuf::new(&mut discarded);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    self.linger_bytes = self.linger_bytes.saturating_sub(buf.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        if self.linger.is_over(cx) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl AsyncRead for ClientIo {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            if self.activity.bytes_came() {
+                self.head.reset();
+            }
+        } else if read.is_pending() {
+            if !self.activity.in_head() {
+                self.head.reset();
+            } else if self.head.is_over(cx) {
+                return Poll::Ready(Err(timed_out("the request's head is not complete")));
+            }
+        }
+        read
+    }
+}
+
+impl AsyncWrite for ClientIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.watch_write(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.watch_write(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.fin_sent {
+            let sent = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+            self.fin_sent = true;
+            if sent.is_err() {
+                // The client is gone already: nothing to say, nobody to wait for.
+                self.linger_bytes = 0;
+                self.linger.limit = Duration::ZERO;
+            }
+        }
+        ready!(self.poll_linger(cx));
+        self.activity.shut_down.store(true, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A timer that exists only while something is waited for: most connections never make one.
+#[derive(Debug)]
+struct Patience {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    fn new(limit: Duration) -> Self {
+        Self { limit, timer: None }
+    }
+
+    /// Runs from the first call after a reset.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let limit = self.limit;
+        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx).is_ready()
+    }
+
+    fn reset(&mut self) {
+        self.timer = None;
+    }
+}
+
+fn timed_out(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}

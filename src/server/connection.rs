@@ -1,0 +1,95 @@
+//! One connection, from accept to close. It must not know the other connections, nor what limits their number.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use super::client_io::{Activity, ClientIo};
+use super::request_service::RequestService;
+use super::shutdown::{Phase, Shutdown};
+use super::{Config, RefuseHost};
+
+/// A request's line and headers. Also what hyper buffers of a body or an answer.
+const MAX_BUFFER_BYTES: usize = 16 * 1024;
+
+const MAX_HEADERS: usize = 64;
+
+/// A connection that was opened just before the end may still have its first request on its way.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
+/// What all connections of a listener share.
+pub(super) struct Engine {
+    pub(super) router: Router,
+    pub(super) refuse_host: RefuseHost,
+    pub(super) shutdown: Shutdown,
+    http: http1::Builder,
+    header_timeout: Duration,
+    write_timeout: Duration,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    pub(super) fn new(router: Router, config: &Config, refuse_host: RefuseHost, shutdown: Shutdown) -> Self {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            // hyper has one timer for an idle connection and for a head; the head's own is in `ClientIo`.
+            .header_read_timeout(config.idle_timeout)
+            .max_buf_size(MAX_BUFFER_BYTES)
+            .max_headers(MAX_HEADERS);
+        Self {
+            // Done once here, or axum does it for every request.
+            router: router.with_state(()),
+            refuse_host,
+            shutdown,
+            http,
+            header_timeout: config.header_timeout,
+            write_timeout: config.write_timeout,
+        }
+    }
+
+    pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        // Without it an answer in two writes can wait 40 ms for the client's acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let activity = Arc::new(Activity::default());
+        let io = ClientIo::new(stream, activity.clone(), self.header_timeout, self.write_timeout);
+        let service = RequestService::new(self.clone(), peer, activity.clone());
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
+
+        let mut ended = tokio::select! {
+            // A request that has arrived is read before an idle connection is closed.
+            biased;
+            ended = connection.as_mut() => ended,
+            () = self.should_close(&activity) => {
+                connection.as_mut().graceful_shutdown();
+                connection.as_mut().await
+            }
+        };
+        if ended.is_ok() && !activity.is_shut_down() {
+            // hyper leaves a connection that carried an `Upgrade` header as it is, the end of the answer unsent, for
+            // the one who upgrades it. Nobody does; polled once more it flushes and closes.
+            ended = connection.as_mut().await;
+        }
+        if let Err(error) = ended {
+            tracing::debug!(client.address = %peer, error = &error as &dyn std::error::Error, "connection failed");
+        }
+    }
+
+    async fn should_close(&self, activity: &Activity) {
+        self.shutdown.reached(Phase::Closing).await;
+        if activity.is_fresh() {
+            tokio::time::sleep(FIRST_REQUEST_GRACE).await;
+        }
+    }
+}
