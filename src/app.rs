@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio_util::task::TaskTracker;
 
 use crate::apps::Apps;
@@ -23,7 +23,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::{self, AppKind, Store, StoreError};
 use crate::vault::{MasterKey, MasterKeyError, Vault, VaultError};
 use crate::verifier::PhoneNumberVerifier;
-use crate::verifier::aliyun::{self, AliyunVerifier};
+use crate::verifier::aliyun::{self, AliyunVerifier, Credentials, InvalidCredentials, StaticCredentials};
 use crate::verifier::sandbox::SandboxVerifier;
 
 /// Where development keeps the master key that it makes for itself.
@@ -54,6 +54,8 @@ pub enum StartError {
     Keys(#[from] KeysError),
     #[error("verifier.aliyun cannot be used")]
     Verifier(#[from] aliyun::ConfigError),
+    #[error("the credentials for Alibaba Cloud cannot be used")]
+    Credentials(#[from] InvalidCredentials),
 }
 
 impl StartError {
@@ -63,7 +65,7 @@ impl StartError {
             Self::Store(error) | Self::Vault(VaultError::Store(error)) | Self::Keys(KeysError::Store(error)) => {
                 error.is_transient()
             }
-            Self::MasterKey(_) | Self::Vault(_) | Self::Keys(_) | Self::Verifier(_) => false,
+            Self::MasterKey(_) | Self::Vault(_) | Self::Keys(_) | Self::Verifier(_) | Self::Credentials(_) => false,
         }
     }
 }
@@ -192,5 +194,23 @@ fn verifier(settings: &Settings, clock: &Clock) -> Result<Arc<dyn PhoneNumberVer
     Ok(match settings.verifier.provider {
         Provider::Sandbox => Arc::new(SandboxVerifier::new()),
         Provider::Aliyun => Arc::new(AliyunVerifier::new(aliyun_config(settings)?, clock.clone())?),
+    })
+}
+
+fn aliyun_config(settings: &Settings) -> Result<aliyun::Config, StartError> {
+    let aliyun = &settings.verifier.aliyun;
+    let secret = |value: &Option<SecretString>| value.clone().unwrap_or_default();
+    let credentials = Credentials::new(
+        aliyun.access_key_id.as_deref().unwrap_or_default(),
+        secret(&aliyun.access_key_secret),
+        aliyun.security_token.clone(),
+    )?;
+    Ok(aliyun::Config {
+        endpoint: aliyun.endpoint.clone(),
+        timeout: Duration::from_millis(aliyun.timeout_ms),
+        connect_timeout: Duration::from_millis(aliyun.connect_timeout_ms),
+        max_in_flight: aliyun.max_in_flight,
+        proxy: aliyun.proxy.clone(),
+        credentials: Arc::new(StaticCredentials::new(credentials)),
     })
 }

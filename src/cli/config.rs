@@ -3,7 +3,24 @@
 
 use std::io::{self, Write};
 
+use clap::Subcommand;
+
 use crate::settings::{REDACTED, Settings};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say whether the settings are valid, and what a start would use
+    Check,
+    /// Show the effective settings, without the secrets
+    Print,
+}
+
+pub fn run(command: &Command, settings: &Settings, out: &mut dyn Write) -> io::Result<()> {
+    match command {
+        Command::Check => check(settings, out),
+        Command::Print => print(settings, out),
+    }
+}
 
 /// `config check`, once the settings have loaded: two lines that say what a start would use.
 ///

@@ -1,7 +1,7 @@
 //! The command line: one subcommand for each thing an operator does. Exit code 0 only on success.
 
 mod app;
-mod config;
+pub mod config;
 mod healthcheck;
 mod migrate;
 mod serve;

@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::locale::Locale;
 
+pub use crate::keys::SigningAlg;
+
 pub use effective::{DEMO_CLIENT_ID, DatabaseKind, MasterKey};
 pub use error::{Origin, Problem, SettingsError};
 pub use redact::REDACTED;
@@ -161,16 +163,6 @@ pub struct IdToken {
     pub issuer: Option<String>,
     pub ttl_seconds: u64,
     pub signing_alg: SigningAlg,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-pub enum SigningAlg {
-    #[serde(rename = "ES256")]
-    Es256,
-    #[serde(rename = "RS256")]
-    Rs256,
-    #[serde(rename = "EdDSA")]
-    EdDsa,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]

@@ -1,0 +1,100 @@
+//! Every other way to fail: wrong paths and methods, languages, the verifier's moods.
+
+use axum::http::Method;
+use oneclick_login::http::LOGIN_PATH;
+
+use crate::support::app::{SEED_TOKEN, TestApp, login};
+
+#[tokio::test]
+async fn a_path_that_is_not_exactly_ours_is_not_found() {
+    let app = TestApp::start().await;
+    for path in ["/", "/api", &format!("{LOGIN_PATH}/"), &format!("/{LOGIN_PATH}"), &LOGIN_PATH.to_uppercase(), "/livez", "/readyz", "/metrics"] {
+        let mut call = login(SEED_TOKEN);
+        call.path = path.to_owned();
+        app.send(call.build()).await.assert_error(404, "IDAAS.SDK.COM.0404", "Resource not found");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_told_the_right_one() {
+    let app = TestApp::start().await;
+    for method in [Method::GET, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE, Method::PATCH] {
+        let mut call = login(SEED_TOKEN);
+        call.method = method.clone();
+        let answer = app.send(call.build()).await;
+        answer.assert_error(405, "IDAAS.SDK.COM.0405", "Method not allowed");
+        assert_eq!(answer.header("allow"), Some("POST"), "{method}");
+        assert_eq!(answer.header("x-access-token-state"), Some("unspent"));
+    }
+}
+
+#[tokio::test]
+async fn the_language_follows_x_l_and_otherwise_the_setting() {
+    let english = TestApp::start().await;
+    let chinese = TestApp::with(&[("ONECLICK_I18N__DEFAULT_LOCALE", "zh")]).await;
+    let (en, zh) = ("Device information is incomplete", "设备信息不完整");
+    for (app, language, expected) in [
+        (&english, None, en),
+        (&english, Some("zh"), zh),
+        (&english, Some("zh-CN"), zh),
+        (&english, Some("zh_TW"), zh),
+        (&english, Some("fr"), en),
+        (&chinese, None, zh),
+        (&chinese, Some("en-US"), en),
+        (&chinese, Some("fr"), zh),
+    ] {
+        let mut call = login(SEED_TOKEN).without("X-agent");
+        if let Some(language) = language {
+            call = call.and("X-L", language);
+        }
+        app.send(call.build()).await.assert_error(400, "IDAAS.SDK.PARAM.0001", expected);
+    }
+    let answer = english.send(login(SEED_TOKEN).and("X-L", "zh").body("x").build()).await;
+    answer.assert_error(400, "IDAAS.SDK.COMMON.1002", "参数body格式不正确");
+}
+
+#[tokio::test]
+async fn a_rejected_token_is_spent_and_a_busy_verifier_leaves_it_unspent() {
+    let app = TestApp::start().await;
+    for rejected in ["sandbox:invalid", "nonsense", "sandbox:138", "sandbox:23800000001"] {
+        let answer = app.log_in(rejected).await;
+        assert_eq!(answer.error_code(), "IDAAS.SDK.LOGIN.1001", "{rejected}");
+        assert_eq!((answer.status.as_u16(), answer.header("x-access-token-state")), (400, Some("spent")));
+        assert_eq!(answer.header("retry-after"), None);
+    }
+    let busy = app.log_in("sandbox:busy").await;
+    busy.assert_error(500, "IDAAS.SDK.COM.0002", "System busy, please try again later");
+    assert_eq!((busy.header("x-access-token-state"), busy.header("retry-after")), (Some("unspent"), Some("1")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verifier_that_takes_too_long_leaves_the_token_unknown() {
+    let app = TestApp::start().await;
+    let slow = app.log_in("sandbox:slow:30000:13800000001").await;
+    slow.assert_error(500, "IDAAS.SDK.COM.0002", "System busy, please try again later");
+    assert_eq!((slow.header("x-access-token-state"), slow.header("retry-after")), (Some("unknown"), Some("1")));
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_writes_refuses_logins_before_their_token_is_spent() {
+    let app = TestApp::start().await;
+    app.store.close().await;
+    let first = app.log_in("sandbox:13800000001:a").await;
+    first.assert_error(500, "IDAAS.SDK.COM.0002", "System busy, please try again later");
+    assert_eq!(first.header("x-access-token-state"), Some("spent"), "nobody knew yet");
+    let second = app.log_in("sandbox:13800000001:b").await;
+    second.assert_error(500, "IDAAS.SDK.COM.0002", "System busy, please try again later");
+    assert_eq!((second.header("x-access-token-state"), second.header("retry-after")), (Some("unspent"), Some("1")));
+}
+
+#[tokio::test]
+async fn a_request_id_of_the_gateway_is_kept_if_it_has_the_form() {
+    let app = TestApp::start().await;
+    let kept = app.send(login(SEED_TOKEN).and("X-Request-Id", "gw-1.2_3").build()).await;
+    assert_eq!(kept.header("x-request-id"), Some("gw-1.2_3"));
+    for bad in ["", "a b", &"x".repeat(65), "<script>"] {
+        let made = app.send(login(SEED_TOKEN).and("X-Request-Id", bad).build()).await;
+        let id = made.header("x-request-id").unwrap().to_owned();
+        assert!(id != bad && id.len() == 32, "{bad}: {id}");
+    }
+}
