@@ -1,5 +1,7 @@
 //! One suite for both stores.
 
+mod sqlite;
+
 use oneclick_login::store::{Store, StoreError};
 use sqlx::Row;
 

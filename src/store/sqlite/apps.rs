@@ -24,7 +24,7 @@ impl TryFrom<AppRow> for App {
         Ok(Self {
             client_id: ClientId::parse(row.client_id).map_err(|_| StoreError::Corrupt { what: "client id" })?,
             name: row.name,
-            kind: AppKind::parse(&row.kind).ok_or(StoreError::Corrupt { what: "kind of application" })?,
+            kind: AppKind::parse(&row.kind).ok_or(StoreError::Corrupt { what: "kind of app" })?,
             enabled: row.enabled,
             auto_register: row.auto_register,
         })

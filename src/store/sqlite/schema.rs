@@ -10,7 +10,7 @@ use super::error::{Failure, classify};
 use crate::store::StoreError;
 
 /// How long a migrator waits for another one. A migration rewrites tables; it has other limits than a login.
-pub(super) const MIGRATION_TIMEOUT_SECONDS: u64 = 60;
+const MIGRATION_TIMEOUT_SECONDS: u64 = 60;
 
 fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!("migrations/sqlite");
