@@ -6,6 +6,7 @@ mod config;
 mod connection;
 mod leaks;
 mod peer;
+mod tls;
 mod wire;
 
 use std::sync::Arc;
