@@ -1,0 +1,69 @@
+//! Answers that are given before the request's body has come: the client must be able to read them.
+
+use super::{Running, config};
+
+const MEBIBYTE: usize = 1024 * 1024;
+
+#[tokio::test]
+async fn a_client_that_sends_a_mebibyte_reads_the_whole_413() {
+    let server = Running::start(config()).await;
+    for _ in 0..20 {
+        let mut client = server.connect().await;
+        client.send(format!("POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: {MEBIBYTE}\r\n\r\n").as_bytes()).await;
+        client.send(&vec![b'x'; MEBIBYTE]).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.text()), (413, "too large to read"));
+        assert!(answer.closes());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_sends_endlessly_is_cut() {
+    let server = Running::start(config()).await;
+    let mut client = server.connect().await;
+    client.send(b"POST /refuse HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    let chunk = [b"10000\r\n", vec![b'x'; 0x10000].as_slice(), b"\r\n"].concat();
+    let sending = async {
+        use tokio::io::AsyncWriteExt;
+        let mut sent = 0;
+        while client.stream.write_all(&chunk).await.is_ok() {
+            sent += chunk.len();
+        }
+        sent
+    };
+    let sent = tokio::time::timeout(super::PATIENCE, sending).await.expect("the server stops reading and closes");
+    // What fits into the buffers of both kernels, but nothing like an unbounded stream.
+    assert!(sent < 64 * MEBIBYTE, "{sent} bytes");
+}
+
+#[tokio::test]
+async fn a_refused_host_is_readable_behind_a_large_body() {
+    let server = Running::start(config()).await;
+    let mut client = server.connect().await;
+    client.send(format!("POST / HTTP/1.1\r\nContent-Length: {MEBIBYTE}\r\n\r\n").as_bytes()).await;
+    client.send(&vec![b'x'; MEBIBYTE]).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.text()), (400, "which host?"));
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_a_body_that_is_refused() {
+    let server = Running::start(config()).await;
+    let mut client = server.connect().await;
+    client.send(b"POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n").await;
+    let answer = client.answer().await;
+    assert_eq!(answer.status, 413);
+    assert!(answer.closes());
+}
+
+#[tokio::test]
+async fn a_body_that_is_wanted_is_asked_for() {
+    let server = Running::start(config()).await;
+    let mut client = server.connect().await;
+    client.send(b"POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 100);
+    client.send(b"abc").await;
+    let answer = client.answer().await;
+    assert_eq!(answer.text(), "3");
+    assert!(!answer.closes());
+}

@@ -1,0 +1,47 @@
+//! The number of connections.
+
+use std::time::Duration;
+
+use super::{GET, Running, config};
+use oneclick_login::server::Config;
+
+#[tokio::test]
+async fn at_the_limit_the_next_connection_waits_and_is_served_when_one_leaves() {
+    let server = Running::start(Config { max_connections: 2, ..config() }).await;
+    let mut first = server.connect().await;
+    let mut second = server.connect().await;
+    for client in [&mut first, &mut second] {
+        client.send(GET).await;
+        assert_eq!(client.answer().await.status, 200);
+    }
+
+    let mut third = server.connect().await;
+    third.send(GET).await;
+    assert!(third.stays_open_for(Duration::from_millis(300)).await, "neither served nor dropped");
+
+    drop(first);
+    assert_eq!(third.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_panic_gives_its_place_back() {
+    let server = Running::start(Config { max_connections: 1, ..config() }).await;
+    for _ in 0..3 {
+        assert_eq!(server.exchange(b"GET /uncaught HTTP/1.1\r\nHost: a\r\n\r\n").await.bytes, b"");
+    }
+    assert!(server.is_alive().await);
+}
+
+#[tokio::test]
+async fn places_come_back_from_every_kind_of_end() {
+    let server =
+        Running::start(Config { max_connections: 3, header_timeout: Duration::from_millis(50), ..config() }).await;
+    for _ in 0..10 {
+        drop(server.connect().await);
+        server.exchange(b"GET / HT").await;
+        server.exchange(b"nonsense\r\n\r\n").await;
+        let mut leaves_early = server.connect().await;
+        leaves_early.send(b"GET /slow/60000 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    }
+    assert!(server.is_alive().await);
+}
