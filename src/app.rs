@@ -145,7 +145,7 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreErro
     let statement_timeout = Duration::from_millis(settings.database.statement_timeout_ms);
     let url = settings.database_url();
     Ok(match settings.database_kind() {
-        DatabaseKind::Postgres => Arc::new(PostgresStore::connect(store::postgres::Config {
+        DatabaseKind::Postgres => Arc::new(PostgresStore::connect(&store::postgres::Config {
             url,
             max_connections: settings.database.max_connections,
             transaction_pooler: settings.database.transaction_pooler,
@@ -181,8 +181,13 @@ pub async fn prepare_schema(settings: &Settings, store: &dyn Store) -> Result<()
 async fn register_apps(settings: &Settings, store: &dyn Store, clock: &Clock) -> Result<(), StoreError> {
     for app in settings.apps() {
         let Ok(client_id) = ClientId::parse(app.client_id) else { continue };
-        let app =
-            store::App { client_id, name: app.name, kind: AppKind::Sdk, enabled: true, auto_register: app.auto_register };
+        let app = store::App {
+            client_id,
+            name: app.name,
+            kind: AppKind::Sdk,
+            enabled: true,
+            auto_register: app.auto_register,
+        };
         if store.add_app(&app, clock.now()).await? {
             tracing::info!(app.client_id = app.client_id.as_str(), "registered an app from the settings");
         }

@@ -70,7 +70,10 @@ pub async fn run(command: Command, settings: &Settings, out: &mut dyn Write) -> 
             say(out, format_args!("{done} app {}", app.client_id))?;
         }
         Command::List => {
-            say(out, format_args!("{:<64}  {:<6}  {:<7}  {:<13}  NAME", "CLIENT ID", "KIND", "ENABLED", "AUTO REGISTER"))?;
+            say(
+                out,
+                format_args!("{:<64}  {:<6}  {:<7}  {:<13}  NAME", "CLIENT ID", "KIND", "ENABLED", "AUTO REGISTER"),
+            )?;
             for app in store.apps().await? {
                 let enabled = if app.enabled { "yes" } else { "no" };
                 let auto_register = match app.auto_register {

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretBox, SecretString};
 use toml::{Table, Value};
 
 use super::reference::{Reference, reference};
-use super::{AppSetting, Environment, Provider, Settings};
+use super::{AppSetting, Environment, Provider, Settings, redact};
 
 /// The application that development always has: the one of the contract's own example request.
 pub const DEMO_CLIENT_ID: &str = "nTo1eRIub60vPb54WeE6aojPwYwImtl4";
@@ -59,6 +59,11 @@ impl Settings {
 
     pub fn database_url(&self) -> SecretString {
         self.database.url.clone().unwrap_or_else(|| SecretString::from(DEVELOPMENT_DATABASE))
+    }
+
+    /// The database's URL without its password.
+    pub fn shown_database_url(&self) -> String {
+        redact::url_text(self.database_url().expose_secret())
     }
 
     pub fn database_kind(&self) -> DatabaseKind {

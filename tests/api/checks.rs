@@ -92,7 +92,8 @@ async fn a_header_of_nearly_the_right_name_is_not_the_header() {
 async fn the_content_type_is_json_in_utf_8_and_not_compressed() {
     let app = TestApp::start().await;
     assert_malformed(&app, call().without("Content-Type"), "content-type").await;
-    for bad in ["text/plain", "application/json; charset=gbk", "application/jsonx", "application/x-www-form-urlencoded"] {
+    for bad in ["text/plain", "application/json; charset=gbk", "application/jsonx", "application/x-www-form-urlencoded"]
+    {
         assert_malformed(&app, call().with("Content-Type", bad), "content-type").await;
     }
     assert_malformed(&app, call().and("Content-Type", "application/json"), "content-type").await;
@@ -127,7 +128,13 @@ async fn the_body_is_one_json_object_of_at_most_16_kib() {
 async fn the_access_token_is_a_string_of_visible_ascii() {
     let app = TestApp::start().await;
     let blank = (400, "IDAAS.SDK.COMMON.1001", "Parameter access_token cannot be left blank");
-    for body in ["{}", r#"{"access_token":null}"#, r#"{"access_token":""}"#, r#"{"access_token":"  "}"#, r#"{"Access_token":"x"}"#] {
+    for body in [
+        "{}",
+        r#"{"access_token":null}"#,
+        r#"{"access_token":""}"#,
+        r#"{"access_token":"  "}"#,
+        r#"{"Access_token":"x"}"#,
+    ] {
         assert_refused(&app, call().body(body), blank).await;
     }
     let wrong_type = (400, "IDAAS.SDK.COMMON.1007", "The access_token parameter type error");
@@ -148,7 +155,8 @@ async fn the_access_token_is_a_string_of_visible_ascii() {
 async fn the_checks_run_in_the_contracts_order() {
     let app = TestApp::start().await;
     let long = "x".repeat(2000);
-    let mut worst = call().without("X-agent").with("X-device-fingerprint", &long).with("X-operating-sys-version", &long);
+    let mut worst =
+        call().without("X-agent").with("X-device-fingerprint", &long).with("X-operating-sys-version", &long);
     worst = worst.without("X-client-id").with("Content-Type", "text/plain").body(vec![b'x'; 20_000]);
 
     assert_refused(&app, worst.clone(), INCOMPLETE).await;

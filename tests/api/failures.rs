@@ -8,7 +8,16 @@ use crate::support::app::{SEED_TOKEN, TestApp, login};
 #[tokio::test]
 async fn a_path_that_is_not_exactly_ours_is_not_found() {
     let app = TestApp::start().await;
-    for path in ["/", "/api", &format!("{LOGIN_PATH}/"), &format!("/{LOGIN_PATH}"), &LOGIN_PATH.to_uppercase(), "/livez", "/readyz", "/metrics"] {
+    for path in [
+        "/",
+        "/api",
+        &format!("{LOGIN_PATH}/"),
+        &format!("/{LOGIN_PATH}"),
+        &LOGIN_PATH.to_uppercase(),
+        "/livez",
+        "/readyz",
+        "/metrics",
+    ] {
         let mut call = login(SEED_TOKEN);
         call.path = path.to_owned();
         app.send(call.build()).await.assert_error(404, "IDAAS.SDK.COM.0404", "Resource not found");
@@ -67,9 +76,16 @@ async fn a_rejected_token_is_spent_and_a_busy_verifier_leaves_it_unspent() {
     assert_eq!((busy.header("x-access-token-state"), busy.header("retry-after")), (Some("unspent"), Some("1")));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_verifier_that_takes_too_long_leaves_the_token_unknown() {
-    let app = TestApp::start().await;
+    let app = TestApp::with(&[
+        ("ONECLICK_SERVER__REQUEST_TIMEOUT_MS", "500"),
+        ("ONECLICK_DATABASE__PHASE_TIMEOUT_MS", "200"),
+        ("ONECLICK_DATABASE__STATEMENT_TIMEOUT_MS", "100"),
+        ("ONECLICK_VERIFIER__ALIYUN__TIMEOUT_MS", "200"),
+        ("ONECLICK_VERIFIER__ALIYUN__CONNECT_TIMEOUT_MS", "100"),
+    ])
+    .await;
     let slow = app.log_in("sandbox:slow:30000:13800000001").await;
     slow.assert_error(500, "IDAAS.SDK.COM.0002", "System busy, please try again later");
     assert_eq!((slow.header("x-access-token-state"), slow.header("retry-after")), (Some("unknown"), Some("1")));

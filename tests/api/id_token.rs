@@ -30,8 +30,21 @@ async fn it_carries_the_contracts_claims() {
 
     let names: BTreeSet<_> = claims.as_object().unwrap().keys().map(String::as_str).collect();
     let expected = [
-        "iss", "aud", "sub", "iat", "exp", "nbf", "jti", "id", "userName", "name", "mobile", "phone_number",
-        "phone_number_verified", "auth_time", "sid",
+        "iss",
+        "aud",
+        "sub",
+        "iat",
+        "exp",
+        "nbf",
+        "jti",
+        "id",
+        "userName",
+        "name",
+        "mobile",
+        "phone_number",
+        "phone_number_verified",
+        "auth_time",
+        "sid",
     ];
     assert_eq!(names, BTreeSet::from(expected));
     assert_eq!(claims["iat"], now);
@@ -72,7 +85,8 @@ async fn every_algorithm_verifies_from_the_published_keys() {
 
 #[tokio::test]
 async fn both_lifetimes_are_settings() {
-    let app = TestApp::with(&[("ONECLICK_ID_TOKEN__TTL_SECONDS", "60"), ("ONECLICK_SESSION__TTL_SECONDS", "3600")]).await;
+    let app =
+        TestApp::with(&[("ONECLICK_ID_TOKEN__TTL_SECONDS", "60"), ("ONECLICK_SESSION__TTL_SECONDS", "3600")]).await;
     let answer = app.log_in(SEED_TOKEN).await;
     assert_eq!(answer.json()["expire"], 3600);
     let claims = claims(&app, &answer.text("id_token"), Algorithm::ES256).await;

@@ -61,7 +61,10 @@ async fn a_token_that_opened_a_session_is_refused_by_a_replica_that_never_saw_it
     let other = TestApp::over(one.store.clone(), &[]).await;
     assert_eq!(one.log_in("sandbox:13900001234").await.status, 200);
     let again = other.log_in("sandbox:13900001234").await;
-    assert_eq!((again.error_code().as_str(), again.header("x-access-token-state")), ("IDAAS.SDK.LOGIN.1001", Some("spent")));
+    assert_eq!(
+        (again.error_code().as_str(), again.header("x-access-token-state")),
+        ("IDAAS.SDK.LOGIN.1001", Some("spent"))
+    );
 }
 
 #[tokio::test]
@@ -99,7 +102,7 @@ async fn a_disabled_user_is_refused_and_comes_back_when_enabled() {
     assert_eq!(app.log_in(SEED_TOKEN).await.status, 200);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_disabled_app_and_a_tenant_app_log_nobody_in() {
     let app = TestApp::start().await;
     let client_id = ClientId::parse(DEMO_CLIENT_ID).unwrap();

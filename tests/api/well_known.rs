@@ -25,7 +25,9 @@ async fn the_key_set_is_served_on_both_paths_with_public_members_only() {
 async fn a_client_that_has_the_set_is_told_so() {
     let app = TestApp::start().await;
     let etag = app.get("/api/v1/oauth2/keys").await.header("etag").unwrap().to_owned();
-    for (sent, status) in [(etag.clone(), 304), (format!("W/{etag}"), 304), (format!("\"x\", {etag}"), 304), ("\"x\"".to_owned(), 200)] {
+    for (sent, status) in
+        [(etag.clone(), 304), (format!("W/{etag}"), 304), (format!("\"x\", {etag}"), 304), ("\"x\"".to_owned(), 200)]
+    {
         let request = Request::get("/api/v1/oauth2/keys").header("If-None-Match", &sent).body(Body::empty()).unwrap();
         let answer = app.send(request).await;
         assert_eq!((answer.status.as_u16(), answer.header("etag")), (status, Some(etag.as_str())), "{sent}");
