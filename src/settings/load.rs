@@ -62,7 +62,7 @@ fn unicode(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<BTre
             Err(_) => Err(SettingsError::Value {
                 key: "a value".to_owned(),
                 origin: Origin::Variable(name),
-                message: "is not UTF-8".to_owned(),
+                message: "it is not UTF-8".to_owned(),
             }),
         })
         .collect()
@@ -110,5 +110,22 @@ fn insert(table: &mut Table, key: &str, value: Value) {
                 insert(inner, rest, value);
             }
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn a_variable_that_is_not_utf_8_matters_only_if_it_is_ours() {
+        let broken = || OsString::from_vec(vec![b'k', 0xff]);
+        let others = vec![("PS1".into(), broken()), (broken(), "v".into()), ("DATABASE_URL".into(), "x".into())];
+        assert_eq!(unicode(others.into_iter()).unwrap().into_keys().collect::<Vec<_>>(), ["DATABASE_URL"]);
+        let ours = vec![("ONECLICK_SECRETS__MASTER_KEY".into(), broken())];
+        let error = unicode(ours.into_iter()).unwrap_err().to_string();
+        assert_eq!(error, "a value in the variable ONECLICK_SECRETS__MASTER_KEY: it is not UTF-8");
     }
 }

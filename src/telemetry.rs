@@ -1,1 +1,0 @@
-//! Logs: one line a request, JSON or text.

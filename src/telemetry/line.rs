@@ -1,0 +1,213 @@
+//! Makes one line of one event: the fields of the spans around it and its own, flat, as JSON or text. Whatever a value
+//! holds, the line stays one line, parses, and sends no control sequence to a terminal. It knows no field by meaning.
+
+use std::error::Error;
+use std::fmt::{self, Write};
+
+use serde_json::{Map, Value};
+use time::format_description::FormatItem;
+use time::macros::format_description;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::sink::Sink;
+use crate::clock::Clock;
+
+/// A longer value is cut: a line must stay readable, and whoever sends long headers must not fill the disk.
+const VALUE_BYTES: usize = 4096;
+
+/// RFC 3339 in UTC with all six digits, so that lines sort as text.
+const TIMESTAMP: &[FormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+
+/// What every line has; a field of the same name is kept apart from it.
+const OWN: [&str; 3] = ["timestamp", "level", "target"];
+
+pub struct Lines {
+    pub text: bool,
+    pub clock: Clock,
+    pub sink: Sink,
+}
+
+/// Fields of an event or a span; a later one of the same name replaces an earlier one.
+#[derive(Default, Clone)]
+struct Fields {
+    values: Map<String, Value>,
+    /// Set where the event was made by the `log` crate, whose own target is always "log".
+    target: Option<String>,
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id) {
+            let mut fields = Fields::default();
+            attributes.record(&mut fields);
+            span.extensions_mut().replace(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, record: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            record.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+            if let Some(outer) = span.extensions().get::<Fields>() {
+                fields.values.extend(outer.values.clone());
+            }
+        }
+        event.record(&mut fields);
+        let timestamp = self.clock.now().format(TIMESTAMP).unwrap_or_default();
+        let level = event.metadata().level().as_str();
+        let target = fields.target.take().unwrap_or_else(|| event.metadata().target().to_owned());
+        let own = [timestamp.as_str(), level, target.as_str()];
+        self.sink.push(&if self.text { as_text(own, fields.values) } else { as_json(own, fields.values) });
+    }
+}
+
+fn as_json(own: [&str; 3], mut fields: Map<String, Value>) -> String {
+    let mut line = String::from("{");
+    for (name, value) in OWN.into_iter().zip(own) {
+        let _ = write!(line, "\"{name}\":{},", Value::from(value));
+    }
+    let message = fields.remove("message").unwrap_or_else(|| Value::from(""));
+    let _ = write!(line, "\"message\":{message}");
+    for (name, value) in fields {
+        let _ = write!(line, ",{}:{value}", Value::from(name));
+    }
+    line.push('}');
+    escaped(&line, |c, line| write!(line, "\\u{:04x}", u32::from(c)))
+}
+
+fn as_text([timestamp, level, target]: [&str; 3], mut fields: Map<String, Value>) -> String {
+    let mut line = format!("{timestamp} {level:>5} {target}:");
+    if let Some(Value::String(message)) = fields.remove("message") {
+        let _ = write!(line, " {message}");
+    }
+    for (name, value) in fields {
+        let _ = match value {
+            Value::String(text) if !text.is_empty() && !text.contains(needs_quotes) => write!(line, " {name}={text}"),
+            value => write!(line, " {name}={value}"),
+        };
+    }
+    escaped(&line, |c, line| write!(line, "{}", c.escape_default()))
+}
+
+fn needs_quotes(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '\\' | '=') || is_unsafe(c)
+}
+
+/// Control characters (ESC, newlines, C1), what some readers take for a line's end, and what turns the direction of
+/// the text around it.
+fn is_unsafe(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The line with its unsafe characters escaped and a newline behind it. In JSON they can only stand inside strings.
+fn escaped(line: &str, escape: impl Fn(char, &mut String) -> fmt::Result) -> String {
+    let mut safe = String::with_capacity(line.len() + 1);
+    for c in line.chars() {
+        if is_unsafe(c) {
+            let _ = escape(c, &mut safe);
+        } else {
+            safe.push(c);
+        }
+    }
+    safe.push('\n');
+    safe
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: impl Into<Value>) {
+        match field.name() {
+            // Where a record of the `log` crate came from: its target is the line's, the rest is left out.
+            "log.target" => self.target = value.into().as_str().map(str::to_owned),
+            name if name.starts_with("log.") => {}
+            name if OWN.contains(&name) => {
+                self.values.insert(format!("field.{name}"), value.into());
+            }
+            name => {
+                self.values.insert(name.trim_start_matches("r#").to_owned(), value.into());
+            }
+        }
+    }
+
+    fn put_text(&mut self, field: &Field, text: fmt::Arguments<'_>) {
+        let mut cut = Cut(String::new());
+        // The only failure is that it was cut.
+        let _ = cut.write_fmt(text);
+        self.put(field, cut.0);
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put_text(field, format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put_text(field, format_args!("{value:?}"));
+    }
+
+    /// With its whole chain of causes, as this is the only place that says them.
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.put_text(field, format_args!("{}", Chain(value)));
+    }
+}
+
+struct Chain<'a>(&'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// Text of at most [`VALUE_BYTES`] and an ellipsis; stops whoever writes more.
+struct Cut(String);
+
+impl Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let Some(room) = VALUE_BYTES.checked_sub(self.0.len()) else { return Err(fmt::Error) };
+        if text.len() <= room {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        self.0.push('…');
+        Err(fmt::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

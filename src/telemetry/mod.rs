@@ -1,0 +1,80 @@
+//! Logs: one line an event on standard output, JSON or text. It knows no request, no user and no setting but the format;
+//! what may stand in a line is decided where the line is written.
+//!
+//! `sink` takes lines without ever waiting for whoever reads them, `line` makes them, `panics` logs panics.
+
+mod line;
+mod panics;
+mod sink;
+
+use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::clock::Clock;
+use crate::settings::LogFormat;
+use line::Lines;
+use sink::Sink;
+
+pub use sink::Guard;
+
+/// Our own events from `info` on; libraries only where something is wrong.
+const DEFAULT_FILTER: &str = "info,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,sqlx=warn,tower=warn";
+
+static SINK: OnceLock<Sink> = OnceLock::new();
+
+/// Starts logging to standard output, and of panics. `RUST_LOG` says what is logged.
+///
+/// Keep the guard until the very end: dropping it writes what is still waiting. For `serve`; a command whose output is
+/// its purpose has no use for it. In a process that logs already, as a test may, it changes nothing.
+pub fn init(format: LogFormat) -> Guard {
+    let text = match format {
+        LogFormat::Auto => io::stdout().is_terminal(),
+        LogFormat::Json => false,
+        LogFormat::Text => true,
+    };
+    let (sink, guard) = Sink::start(io::stdout());
+    let asked = std::env::var("RUST_LOG").unwrap_or_default();
+    let (filter, understood) = filter(&asked);
+    let lines = Lines { text, clock: Clock::system(), sink: sink.clone() };
+    if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
+        SINK.get_or_init(|| sink);
+        panics::log_them();
+    }
+    if !understood {
+        tracing::warn!("RUST_LOG cannot be understood and is ignored");
+    }
+    guard
+}
+
+/// Lines that were thrown away since the start because nobody read them fast enough. Never goes down.
+pub fn lost_lines() -> u64 {
+    SINK.get().map_or(0, Sink::lost)
+}
+
+/// The filter asked for, else our own; and whether what was asked for could be understood.
+fn filter(asked: &str) -> (EnvFilter, bool) {
+    let wanted = if asked.trim().is_empty() { DEFAULT_FILTER } else { asked };
+    match EnvFilter::try_new(wanted) {
+        Ok(filter) => (filter, true),
+        Err(_) => (EnvFilter::new(DEFAULT_FILTER), false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filter;
+
+    #[test]
+    fn what_cannot_be_understood_leaves_the_default_filter() {
+        let (default, understood) = filter("");
+        assert!(understood && default.to_string().contains("sqlx=warn"));
+        let (asked, understood) = filter("oneclick_login=debug");
+        assert!(understood && asked.to_string() == "oneclick_login=debug");
+        let (fallback, understood) = filter("info,=,a=b=c");
+        assert!(!understood && fallback.to_string() == default.to_string());
+    }
+}
