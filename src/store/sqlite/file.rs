@@ -1,0 +1,110 @@
+//! From `database.url` to a database file that exists, private to its owner. It must not know what is stored there.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Mutex;
+
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+
+use super::Config;
+use crate::store::StoreError;
+
+/// Closing any descriptor of a file drops every POSIX lock that the process holds on it, SQLite's too. So no other
+/// store of this process may get at a new file between its making and its closing here.
+static MAKING: Mutex<()> = Mutex::new(());
+
+/// What every connection is opened with; the writer and the readers each add their own.
+pub(super) fn connect_options(config: &Config) -> Result<SqliteConnectOptions, StoreError> {
+    let (location, mode) = parse(&config.url)?;
+    let path = std::path::absolute(location.get_filename()).map_err(|error| StoreError::Other(error.into()))?;
+    if mode == Mode::Create {
+        make_private(&path).map_err(|error| {
+            let named = io::Error::new(error.kind(), format!("{} cannot be made: {error}", path.display()));
+            StoreError::Unavailable(named.into())
+        })?;
+    }
+    Ok(location
+        .filename(path)
+        .read_only(mode == Mode::ReadOnly)
+        .foreign_keys(true)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(config.statement_timeout)
+        // Statements are logged by whoever runs into them, with a name of ours; not each of them as SQL.
+        .disable_statement_logging())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Create,
+    Existing,
+    ReadOnly,
+}
+
+/// Takes `sqlite://file`, `sqlite:file` or a bare path, with `?mode=rwc` (the default), `rw` or `ro`. What else
+/// SQLite's URLs offer (memory, a shared cache, another file system layer) would lose rows or locks.
+fn parse(url: &str) -> Result<(SqliteConnectOptions, Mode), StoreError> {
+    let refused = |why: &str| StoreError::Other(format!("`{url}` {why}").into());
+    let Some(rest) = url.strip_prefix("sqlite:") else {
+        return if url.is_empty() || url.contains("://") {
+            Err(refused("is not a sqlite:// URL"))
+        } else {
+            Ok((SqliteConnectOptions::new().filename(url), Mode::Create))
+        };
+    };
+    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
+    let mode = match query {
+        None | Some("mode=rwc") => Mode::Create,
+        Some("mode=rw") => Mode::Existing,
+        Some("mode=ro") => Mode::ReadOnly,
+        Some(_) => return Err(refused("has a parameter other than mode=rwc, mode=rw or mode=ro")),
+    };
+    if matches!(path.trim_start_matches('/'), "" | ":memory:") {
+        return Err(refused("does not name a file"));
+    }
+    SqliteConnectOptions::from_str(url).map(|options| (options, mode)).map_err(|error| StoreError::Other(error.into()))
+}
+
+/// Makes the folder (0700) and the file (0600) that are not there yet; SQLite gives the file's mode to its companions
+/// `-wal` and `-shm`. What exists keeps its mode.
+fn make_private(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(folder)?;
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let _making = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    match options.open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_a_file_and_nothing_else() {
+        let file = |url: &str| parse(url).unwrap().0.get_filename().to_owned();
+        assert_eq!(file("sqlite://data/x.db"), Path::new("data/x.db"));
+        assert_eq!(file("sqlite:///srv/a%20b.db?mode=rw"), Path::new("/srv/a b.db"));
+        assert_eq!(file("sqlite:x.db"), Path::new("x.db"));
+        assert_eq!(file("data/x.db"), Path::new("data/x.db"));
+        for bad in ["", "postgres://h/d", "sqlite:", "sqlite://", "sqlite::memory:", "sqlite://:memory:"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        for bad in ["sqlite://x?mode=memory", "sqlite://x?cache=shared", "sqlite://x?immutable=1", "sqlite://?mode=ro"]
+        {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

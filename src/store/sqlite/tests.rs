@@ -1,0 +1,76 @@
+//! What only the inside of the store can see: the pragmas in force, and what becomes of the writer's connection.
+
+use sqlx::sqlite::SqliteConnection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::Clock;
+
+async fn migrated(folder: &TempDir) -> SqliteStore {
+    let path = folder.path().join("test.db");
+    let store = SqliteStore::open(&Config::new(path.to_str().unwrap())).await.unwrap();
+    store.migrate().await.unwrap();
+    store
+}
+
+async fn pragmas(db: &mut SqliteConnection) -> (String, i64, bool, i64, bool) {
+    let journal_mode = sqlx::query_scalar("pragma journal_mode").fetch_one(&mut *db).await.unwrap();
+    let synchronous = sqlx::query_scalar("pragma synchronous").fetch_one(&mut *db).await.unwrap();
+    let foreign_keys = sqlx::query_scalar("pragma foreign_keys").fetch_one(&mut *db).await.unwrap();
+    let busy_timeout = sqlx::query_scalar("pragma busy_timeout").fetch_one(&mut *db).await.unwrap();
+    let query_only = sqlx::query_scalar("pragma query_only").fetch_one(&mut *db).await.unwrap();
+    (journal_mode, synchronous, foreign_keys, busy_timeout, query_only)
+}
+
+/// `pragma synchronous` gives FULL as 2.
+#[tokio::test]
+async fn writer_and_readers_run_under_the_pragmas_that_durability_needs() {
+    let folder = TempDir::new().unwrap();
+    let store = migrated(&folder).await;
+    let mut transaction = store.writer.begin().await.unwrap();
+    assert_eq!(pragmas(transaction.connection()).await, ("wal".to_owned(), 2, true, 500, false));
+    // The next one has to connect anew, and must end up with the same.
+    drop(transaction);
+    let mut transaction = store.writer.begin().await.unwrap();
+    assert_eq!(pragmas(transaction.connection()).await, ("wal".to_owned(), 2, true, 500, false));
+    let mut reader = store.readers.acquire().await.unwrap();
+    assert_eq!(pragmas(&mut reader).await, ("wal".to_owned(), 2, true, 500, true));
+}
+
+#[tokio::test]
+async fn a_reader_cannot_write() {
+    let folder = TempDir::new().unwrap();
+    let store = migrated(&folder).await;
+    let refused = sqlx::query("delete from users").execute(&store.readers).await.unwrap_err();
+    assert!(matches!(error::classify(refused), StoreError::Unavailable(_)));
+}
+
+/// SQLite rolls back by itself when the disk is full; a writer that still believes in its transaction is lost.
+#[tokio::test]
+async fn a_full_disk_is_unavailable_and_the_writer_recovers() {
+    let folder = TempDir::new().unwrap();
+    let store = migrated(&folder).await;
+    let mut transaction = store.writer.begin().await.unwrap();
+    sqlx::query("pragma max_page_count = 1").execute(transaction.connection()).await.unwrap();
+    let full = sqlx::query("create table filler as select zeroblob(1000000) as bytes")
+        .execute(transaction.connection())
+        .await
+        .map_err(Failure::from);
+    assert!(matches!(full, Err(Failure(StoreError::Unavailable(_)))), "{full:?}");
+    drop(transaction);
+    store.probe_write(Clock::system().now()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_dropped_is_rolled_back() {
+    let folder = TempDir::new().unwrap();
+    let store = migrated(&folder).await;
+    let mut transaction = store.writer.begin().await.unwrap();
+    health::probe_write(transaction.connection(), Clock::system().now()).await.unwrap();
+    drop(transaction);
+    let mut transaction = store.writer.begin().await.unwrap();
+    let rows: i64 =
+        sqlx::query_scalar("select count(*) from write_probe").fetch_one(transaction.connection()).await.unwrap();
+    assert_eq!(rows, 0);
+    transaction.commit().await.unwrap();
+}
