@@ -1,1 +1,3 @@
 //! One suite for both stores.
+
+mod sqlite;
