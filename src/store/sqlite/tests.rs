@@ -1,5 +1,6 @@
 //! What only the inside of the store can see: the pragmas in force, and what becomes of the writer's connection.
 
+use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnection;
 use tempfile::TempDir;
 
@@ -68,9 +69,28 @@ async fn a_transaction_that_is_dropped_is_rolled_back() {
     let mut transaction = store.writer.begin().await.unwrap();
     health::probe_write(transaction.connection(), Clock::system().now()).await.unwrap();
     drop(transaction);
+    // At once, and not when the next one comes: other processes wait for the lock.
+    let mut foreign = store.options.connect().await.unwrap();
+    sqlx::query("begin immediate").execute(&mut foreign).await.unwrap();
+    sqlx::query("rollback").execute(&mut foreign).await.unwrap();
     let mut transaction = store.writer.begin().await.unwrap();
     let rows: i64 =
         sqlx::query_scalar("select count(*) from write_probe").fetch_one(transaction.connection()).await.unwrap();
     assert_eq!(rows, 0);
     transaction.commit().await.unwrap();
+}
+
+/// A caller that gives up is no reason to open a second connection: on a disk that hangs there would be ever more.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_dropped_transaction_still_runs_the_next_one_waits_for_it() {
+    let folder = TempDir::new().unwrap();
+    let store = migrated(&folder).await;
+    let mut transaction = store.writer.begin().await.unwrap();
+    let endless = "with recursive n (i) as (select 1 union all select i + 1 from n where i < 1000000)
+                   select max(i) from n";
+    let cut = timeout(Duration::from_millis(5), sqlx::query(endless).execute(transaction.connection())).await;
+    assert!(cut.is_err(), "the statement was too quick to be cut off");
+    drop(transaction);
+    assert!(timeout(Duration::from_millis(5), store.writer.begin()).await.is_err(), "a second connection was made");
+    timeout(Duration::from_secs(60), store.writer.begin()).await.unwrap().unwrap().commit().await.unwrap();
 }

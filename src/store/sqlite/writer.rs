@@ -4,7 +4,9 @@ use std::mem;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::JoinHandle;
 
 use super::error::Failure;
 use crate::store::StoreError;
@@ -20,18 +22,22 @@ pub(super) struct Writer {
 #[derive(Debug)]
 enum Slot {
     Idle(SqliteConnection),
-    /// In use, or thrown away by a transaction that did not end well: the next one connects anew.
+    /// In use, or gone: the next transaction connects anew.
     Absent,
+    /// Thrown away and finishing its last statement, on a disk that hangs perhaps for long. Whoever is next waits for
+    /// it: a second connection would only queue behind its lock, and with every try another thread.
+    Closing(JoinHandle<()>),
     Closed,
 }
 
 /// An open transaction that holds the write lock. Only [`WriteTransaction::commit`] puts the connection back. Dropped
-/// in any other way (an error, a time-out, a caller that went away) it takes the connection along, and closing that
-/// rolls back: no later transaction can find itself inside of this one.
+/// in any other way (an error, a time-out, a caller that went away) it closes the connection, which rolls back: no
+/// later transaction can find itself inside of this one.
 #[derive(Debug)]
 pub(super) struct WriteTransaction<'a> {
     slot: MutexGuard<'a, Slot>,
-    connection: SqliteConnection,
+    /// Taken by the end of the transaction.
+    connection: Option<SqliteConnection>,
 }
 
 impl Writer {
@@ -42,39 +48,64 @@ impl Writer {
 
     /// Waits for its turn, then for other processes (as long as the busy time-out).
     pub async fn begin(&self) -> Result<WriteTransaction<'_>, Failure> {
-        let mut slot = self.slot.lock().await;
-        let mut connection = match mem::replace(&mut *slot, Slot::Absent) {
+        let mut slot = self.lock().await;
+        let connection = match mem::replace(&mut *slot, Slot::Absent) {
             Slot::Idle(connection) => connection,
-            Slot::Absent => self.options.connect().await?,
+            Slot::Absent | Slot::Closing(_) => self.options.connect().await?,
             Slot::Closed => {
                 *slot = Slot::Closed;
                 return Err(StoreError::Unavailable("the store is closed".into()).into());
             }
         };
+        let mut transaction = WriteTransaction { slot, connection: Some(connection) };
         // A deferred transaction would take the write lock at its first write, where SQLite cannot wait for it any
         // more if another process has written since the first read.
-        sqlx::query("begin immediate").execute(&mut connection).await?;
-        Ok(WriteTransaction { slot, connection })
+        sqlx::query("begin immediate").execute(transaction.connection()).await?;
+        Ok(transaction)
     }
 
     pub async fn close(&self) {
-        let mut slot = self.slot.lock().await;
+        let mut slot = self.lock().await;
         if let Slot::Idle(connection) = mem::replace(&mut *slot, Slot::Closed) {
             // Fails only if its thread has died already.
             connection.close().await.ok();
         }
     }
+
+    /// Waits until no transaction runs, not even the remains of one.
+    async fn lock(&self) -> MutexGuard<'_, Slot> {
+        let mut slot = self.slot.lock().await;
+        if let Slot::Closing(closing) = &mut *slot {
+            // However the task ended, the connection went with it.
+            closing.await.ok();
+            *slot = Slot::Absent;
+        }
+        slot
+    }
 }
 
 impl WriteTransaction<'_> {
     pub const fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.connection
+        self.connection.as_mut().expect("only commit and drop take the connection, and they end the transaction")
     }
 
     /// Durable when it returns.
     pub async fn commit(mut self) -> Result<(), Failure> {
-        sqlx::query("commit").execute(&mut self.connection).await?;
-        *self.slot = Slot::Idle(self.connection);
+        sqlx::query("commit").execute(self.connection()).await?;
+        if let Some(connection) = self.connection.take() {
+            *self.slot = Slot::Idle(connection);
+        }
         Ok(())
+    }
+}
+
+impl Drop for WriteTransaction<'_> {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        // Where there is no runtime any more, nobody waits: dropping the connection closes it as well.
+        if let Ok(runtime) = Handle::try_current() {
+            let closing = async { connection.close().await.unwrap_or_default() };
+            *self.slot = Slot::Closing(runtime.spawn(closing));
+        }
     }
 }
