@@ -43,8 +43,8 @@ enum Mode {
     ReadOnly,
 }
 
-/// Takes `sqlite://file`, `sqlite:file` or a bare path, with `?mode=rwc` (the default), `rw` or `ro`. What else SQLite's
-/// URLs offer (memory, a shared cache, another file system layer) would lose rows or locks.
+/// Takes `sqlite://file`, `sqlite:file` or a bare path, with `?mode=rwc` (the default), `rw` or `ro`. What else
+/// SQLite's URLs offer (memory, a shared cache, another file system layer) would lose rows or locks.
 fn parse(url: &str) -> Result<(SqliteConnectOptions, Mode), StoreError> {
     let refused = |why: &str| StoreError::Other(format!("`{url}` {why}").into());
     let Some(rest) = url.strip_prefix("sqlite:") else {

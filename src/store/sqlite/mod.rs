@@ -33,7 +33,8 @@ use crate::ids::{ClientId, UserId};
 /// Where the file is and how long to wait for it.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `sqlite://file` (relative or absolute), or a bare path; `?mode=rw` does not make the file, `?mode=ro` reads only.
+    /// `sqlite://file` (relative or absolute), or a bare path. With `?mode=rw` the file is not made, with `?mode=ro` it
+    /// is only read.
     pub url: String,
     /// How long a write waits for another process's. A whole call, with its turn at the writer, may take twice that.
     pub statement_timeout: Duration,
