@@ -125,27 +125,24 @@ async fn a_reset_after_a_request_on_a_reused_connection_sends_nothing_again() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_closed_at_its_reuse_lets_a_token_be_processed_at_most_once() {
-    let mut peer = Peer::start(Conduct::AnswerAndClose(http("200 OK", SUCCESS))).await;
+    let mut peer = Peer::start(Conduct::AnswerAndCloseSoon(http("200 OK", SUCCESS))).await;
     let verifier = verifier(config(&peer.endpoint()));
     let mut answered = 0;
-    for round in 0..500 {
+    for round in 0..2_000 {
         match verify_token(&verifier, &format!("token-{round}")).await {
             Ok(_) => answered += 1,
             Err(error) => assert_eq!(error.token_state(), TokenState::Unknown, "{error:?}"),
         }
-        // Every other round gives the close time to arrive while the connection idles in the pool.
-        if round % 2 == 0 {
-            tokio::task::yield_now().await;
-        }
     }
     let mut queries: Vec<_> = peer.requests().iter().map(|request| request.raw_query().to_owned()).collect();
-    let seen = queries.len();
+    let processed = queries.len();
     queries.sort();
     queries.dedup();
-    assert_eq!(queries.len(), seen, "a token arrived twice");
-    assert!(answered > 0 && answered <= seen, "{answered} answered, {seen} seen");
+    assert_eq!(queries.len(), processed, "a token was processed twice");
+    // A request into a connection that was just closed is neither answered nor sent again, so these are the same.
+    assert_eq!(answered, processed);
 }
 
 #[tokio::test]

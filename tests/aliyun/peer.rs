@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use oneclick_login::verifier::VerifierError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +18,8 @@ pub enum Conduct {
     AnswerWhenLet(Vec<u8>, Arc<Semaphore>),
     /// Writes these bytes after the first request and closes.
     AnswerAndClose(Vec<u8>),
+    /// The same, 0 to 200 µs later: about when the client reaches for the connection again.
+    AnswerAndCloseSoon(Vec<u8>),
     /// Answers the first request of a connection; reads the second whole and resets.
     AnswerThenReset(Vec<u8>),
     /// Reads a request whole and resets.
@@ -103,6 +106,15 @@ async fn serve(mut stream: TcpStream, conduct: Conduct, received: mpsc::Unbounde
                 let _ = stream.write_all(bytes).await;
                 return;
             }
+            Conduct::AnswerAndCloseSoon(bytes) => {
+                let _ = stream.write_all(bytes).await;
+                let answered = Instant::now();
+                let delay = Duration::from_micros(u64::from(rand_byte()) * 200 / 255);
+                while answered.elapsed() < delay {
+                    std::hint::spin_loop();
+                }
+                return;
+            }
             Conduct::AnswerThenReset(bytes) if served == 1 => stream.write_all(bytes).await,
             _ => return reset(stream),
         };
@@ -110,6 +122,12 @@ async fn serve(mut stream: TcpStream, conduct: Conduct, received: mpsc::Unbounde
             return;
         }
     }
+}
+
+fn rand_byte() -> u8 {
+    let mut byte = [0];
+    getrandom::fill(&mut byte).expect("the operating system gives random bytes");
+    byte[0]
 }
 
 fn reset(stream: TcpStream) {
