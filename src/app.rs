@@ -163,8 +163,8 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreErro
 
 /// The vault under the configured master key, or in development under one that is made once.
 pub async fn open_vault(settings: &Settings, store: &dyn Store, clock: &Clock) -> Result<Vault, StartError> {
-    let master_key = match &settings.secrets.master_key {
-        Some(key) => MasterKey::parse(key.expose_secret())?,
+    let master_key = match settings.master_key() {
+        Some(key) => key,
         None => MasterKey::load_or_create(Path::new(DEVELOPMENT_MASTER_KEY))?,
     };
     Ok(Vault::open(&master_key, store, clock.now()).await?)

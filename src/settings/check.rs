@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use secrecy::ExposeSecret;
 use url::Url;
 
-use super::effective::decode_master_key;
 use super::error::Problem;
 use super::{Environment, Provider, Settings};
 use crate::ids::ClientId;
+use crate::vault::MasterKey;
 
 /// An upper bound for every deadline: a longer one is a mistaken unit.
 const TEN_MINUTES_MS: u64 = 600_000;
@@ -154,7 +154,7 @@ impl Findings {
     fn secrets(&mut self, settings: &Settings) {
         if let Some(text) = &settings.secrets.master_key {
             let message = "must be exactly 32 bytes in base64, as from openssl rand -base64 32";
-            self.require(decode_master_key(text).is_some(), "secrets.master_key", message);
+            self.require(MasterKey::parse(text.expose_secret()).is_ok(), "secrets.master_key", message);
         }
         if settings.verifier.provider == Provider::Aliyun {
             let aliyun = &settings.verifier.aliyun;

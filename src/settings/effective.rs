@@ -2,21 +2,17 @@
 
 use std::net::SocketAddr;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use secrecy::{ExposeSecret, SecretBox, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 
 use super::reference::{Reference, reference};
 use super::{AppSetting, Environment, Provider, Settings, redact};
+use crate::vault::MasterKey;
 
 /// The application that development always has: the one of the contract's own example request.
 pub const DEMO_CLIENT_ID: &str = "nTo1eRIub60vPb54WeE6aojPwYwImtl4";
 
 const DEVELOPMENT_DATABASE: &str = "sqlite://data/oneclick-login.db";
-
-/// The key that wraps all others.
-pub type MasterKey = SecretBox<[u8; 32]>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatabaseKind {
@@ -101,7 +97,7 @@ impl Settings {
 
     /// `None` only in development: then a key is made once and kept beside the data.
     pub fn master_key(&self) -> Option<MasterKey> {
-        self.secrets.master_key.as_ref().and_then(decode_master_key)
+        self.secrets.master_key.as_ref().and_then(|text| MasterKey::parse(text.expose_secret()).ok())
     }
 }
 
@@ -109,12 +105,6 @@ fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
     let mut names = key.split('.');
     let first = table.get(names.next()?)?;
     names.try_fold(first, |at, name| at.get(name))
-}
-
-/// 32 bytes in base64, standard alphabet with padding; anything else is `None`.
-pub(super) fn decode_master_key(text: &SecretString) -> Option<MasterKey> {
-    let bytes = STANDARD.decode(text.expose_secret()).ok()?;
-    Some(SecretBox::new(Box::new(bytes.try_into().ok()?)))
 }
 
 /// The address to reach ourselves at: one that listens everywhere is reached as localhost.

@@ -22,7 +22,7 @@ use crate::locale::Locale;
 
 pub use crate::keys::SigningAlg;
 
-pub use effective::{DEMO_CLIENT_ID, DatabaseKind, MasterKey};
+pub use effective::{DEMO_CLIENT_ID, DatabaseKind};
 pub use error::{Origin, Problem, SettingsError};
 pub use redact::REDACTED;
 pub use reference::{Reference, reference};

@@ -118,5 +118,5 @@ fn production_derives_nothing() {
     assert_eq!(settings.issuer(), "https://login.example.com/api/v1/oauth2");
     assert_eq!(settings.database_kind().as_str(), "postgres");
     assert!(settings.apps().is_empty());
-    assert_eq!(secrecy::ExposeSecret::expose_secret(&settings.master_key().unwrap()), &[b'k'; 32]);
+    assert!(settings.master_key().is_some());
 }

@@ -1,7 +1,5 @@
 //! Settings from files and the environment, with the environment handed in: no test changes the process's own.
 
-#![expect(clippy::unwrap_used, reason = "clippy takes the helpers of an integration test for production code")]
-
 mod checks;
 mod files;
 mod layers;

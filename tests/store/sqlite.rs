@@ -1,7 +1,5 @@
 //! What only SQLite has: files and their modes, other processes at the same file, a writer that outlives its callers.
 //! What both stores promise is in the suite.
-#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its ground fails right there")]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -4,8 +4,6 @@
 //! copied for each test, which is a good deal quicker than migrating; several test processes share it on a server that
 //! outlives them. It must not know what is tested.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and may say why")]
-
 mod server;
 
 use std::future::Future;
