@@ -79,7 +79,6 @@ impl App {
         register_apps(settings, &*store, &clock).await?;
         let apps = Arc::new(Apps::open(Arc::clone(&store)).await?);
 
-        let tasks = TaskTracker::new();
         let session_writer = SessionWriter::start(
             Arc::clone(&store),
             clock.clone(),
@@ -89,7 +88,6 @@ impl App {
                 writers: if store.kind() == "sqlite" { SQLITE_WRITERS } else { POSTGRES_WRITERS },
                 phase_timeout: Duration::from_millis(settings.database.phase_timeout_ms),
             },
-            &tasks,
         );
         let login = Login {
             verifier: verifier(settings, &clock)?,
@@ -102,7 +100,7 @@ impl App {
                 session_ttl: Duration::from_secs(settings.session.ttl_seconds),
                 timeout: Duration::from_millis(settings.server.request_timeout_ms),
             },
-            tasks,
+            tasks: TaskTracker::new(),
         };
         let http = Http {
             login: Arc::new(login),
@@ -129,14 +127,11 @@ impl App {
         tokio::spawn(async move { readiness.watch(watched).await });
     }
 
-    /// Waits for the logins under way and for the last commit, then lets go of the database.
+    /// Waits for the logins under way, which outlive their requests, then lets go of the database.
     pub async fn close(self) {
-        let Self { http, watched } = self;
-        let (tasks, store) = (http.login.tasks.clone(), watched.store.clone());
-        drop((http, watched));
-        tasks.close();
-        tasks.wait().await;
-        store.close().await;
+        self.http.login.tasks.close();
+        self.http.login.tasks.wait().await;
+        self.watched.store.close().await;
     }
 }
 

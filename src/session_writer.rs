@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::sync::{Mutex, oneshot};
-use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::error_chain::Chain;
@@ -78,13 +77,13 @@ pub enum WriteError {
 }
 
 impl SessionWriter {
-    /// Starts the writers on `tasks`; they end once every clone of the writer is gone and the queue is empty.
-    pub fn start(store: Arc<dyn Store>, clock: Clock, config: Config, tasks: &TaskTracker) -> Self {
+    /// Starts the writers; they end once every clone of this is gone and the queue is empty.
+    pub fn start(store: Arc<dyn Store>, clock: Clock, config: Config) -> Self {
         let (queue, jobs) = mpsc::channel(config.queue);
         let shared = Arc::new(Shared { store, clock, config, failing: AtomicBool::new(false) });
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..config.writers {
-            tasks.spawn(write_batches(Arc::clone(&shared), Arc::clone(&jobs)));
+            tokio::spawn(write_batches(Arc::clone(&shared), Arc::clone(&jobs)));
         }
         Self { queue, shared }
     }

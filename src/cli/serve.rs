@@ -106,6 +106,9 @@ async fn open_app(settings: &Settings) -> Result<App, StartError> {
     loop {
         let opened = async {
             app::prepare_schema(settings, &*store).await?;
+            for warning in store.deployment_warnings().await? {
+                tracing::warn!("{warning}");
+            }
             App::open(settings, Arc::clone(&store), Clock::system()).await
         };
         match opened.await {
@@ -145,29 +148,40 @@ fn announce(settings: &Settings) -> io::Result<()> {
         "listening"
     );
     match settings.environment {
-        Environment::Development => welcome(settings, &mut io::stdout()),
+        // In one piece, or log lines would stand in the middle of it.
+        Environment::Development => io::stdout().write_all(welcome(settings).as_bytes()),
         Environment::Production => Ok(()),
     }
 }
 
-fn welcome(settings: &Settings, out: &mut dyn Write) -> io::Result<()> {
-    let listen = settings.server.listen;
-    let base = settings.issuer().trim_end_matches(http::ISSUER_PATH).to_owned();
-    writeln!(out, "\noneclick-login {} is listening on {listen} (development)", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "  store     {} ({})", settings.database_kind().as_str(), settings.shown_database_url())?;
-    match settings.verifier.provider {
-        Provider::Sandbox => writeln!(
-            out,
-            "  verifier  sandbox: NOT FOR PRODUCTION, anybody can log in with any number (token sandbox:<11 digits>)"
-        )?,
-        Provider::Aliyun => writeln!(out, "  verifier  aliyun ({})", settings.verifier.aliyun.endpoint)?,
-    }
-    writeln!(out, "  health    http://{}/readyz", settings.server.management_listen)?;
-    writeln!(out, "\nLog in:\n")?;
-    writeln!(out, "  curl -i {base}{LOGIN_PATH} \\")?;
-    writeln!(out, "    -H 'Content-Type: application/json' -H 'X-client-id: {DEMO_CLIENT_ID}' \\")?;
-    writeln!(out, "    -H 'X-operating-sys-version: windows10.1.1' -H 'X-device-fingerprint: 156aysdna213sc50' \\")?;
-    writeln!(out, "    -H 'X-agent: Mozilla/5.0 (iPhone; CPU iPhone OS 13_3 like Mac OS X)' \\")?;
-    writeln!(out, "    -d '{{\"access_token\":\"ad12sasdsfe3dfdg3sc\"}}'\n")?;
-    out.flush()
+fn welcome(settings: &Settings) -> String {
+    let (version, listen) = (env!("CARGO_PKG_VERSION"), settings.server.listen);
+    let store = settings.database_kind().as_str();
+    let database = settings.shown_database_url();
+    let verifier = match settings.verifier.provider {
+        Provider::Sandbox => {
+            "sandbox: NOT FOR PRODUCTION, anybody can log in with any number (token sandbox:<11 digits>)".to_owned()
+        }
+        Provider::Aliyun => format!("aliyun ({})", settings.verifier.aliyun.endpoint),
+    };
+    let management = settings.server.management_listen;
+    let issuer = settings.issuer();
+    let base = issuer.trim_end_matches(http::ISSUER_PATH);
+    format!(
+        r#"
+oneclick-login {version} is listening on {listen} (development)
+  store     {store} ({database})
+  verifier  {verifier}
+  health    http://{management}/readyz
+
+Log in:
+
+  curl -i {base}{LOGIN_PATH} \
+    -H 'Content-Type: application/json' -H 'X-client-id: {DEMO_CLIENT_ID}' \
+    -H 'X-operating-sys-version: windows10.1.1' -H 'X-device-fingerprint: 156aysdna213sc50' \
+    -H 'X-agent: Mozilla/5.0 (iPhone; CPU iPhone OS 13_3 like Mac OS X)' \
+    -d '{{"access_token":"ad12sasdsfe3dfdg3sc"}}'
+
+"#
+    )
 }

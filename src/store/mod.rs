@@ -78,6 +78,9 @@ pub trait Store: Send + Sync {
     /// Stores a signing key unless one is in its state already (one active, one next). Returns whether it was stored.
     async fn add_signing_key(&self, key: &SigningKeyRow) -> Result<bool, StoreError>;
 
+    /// What an operator should change about the database, a line each, with the statement to run.
+    async fn deployment_warnings(&self) -> Result<Vec<String>, StoreError>;
+
     /// Ends the connections; calls after this fail.
     async fn close(&self);
 }

@@ -27,7 +27,7 @@ pub enum MasterKeyError {
 
 impl MasterKey {
     pub fn parse(base64: &str) -> Result<Self, MasterKeyError> {
-        let bytes = STANDARD.decode(base64.trim()).map_err(|_| MasterKeyError::Form)?;
+        let bytes = STANDARD.decode(base64).map_err(|_| MasterKeyError::Form)?;
         Ok(Self::new(bytes.try_into().map_err(|_| MasterKeyError::Form)?))
     }
 
@@ -46,7 +46,7 @@ impl MasterKey {
     fn read(path: &Path) -> Result<Self, MasterKeyError> {
         let mut text = String::new();
         File::open(path).and_then(|mut file| file.read_to_string(&mut text)).map_err(file_error(path))?;
-        Self::parse(&text)
+        Self::parse(text.trim_end())
     }
 
     /// Writes a new key beside `path` and links it there, so that of two processes starting at once one wins and

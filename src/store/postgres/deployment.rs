@@ -24,7 +24,7 @@ struct InForce {
 
 impl PostgresStore {
     /// One line for each problem, with the SQL that ends it. Nothing here keeps the server from working.
-    pub async fn deployment_warnings(&self) -> Result<Vec<String>, StoreError> {
+    pub(super) async fn read_warnings(&self) -> Result<Vec<String>, StoreError> {
         let in_force: InForce = self.fetch_one(sqlx::query(IN_FORCE)).await?;
         Ok(in_force.warnings(self.statement_timeout))
     }

@@ -240,6 +240,10 @@ impl Store for PostgresStore {
         self.insert_signing_key(key).await
     }
 
+    async fn deployment_warnings(&self) -> Result<Vec<String>, StoreError> {
+        self.read_warnings().await
+    }
+
     async fn close(&self) {
         self.connections.close().await;
     }

@@ -219,6 +219,11 @@ impl Store for SqliteStore {
         .await
     }
 
+    /// Nothing here is an operator's to set.
+    async fn deployment_warnings(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
     async fn close(&self) {
         self.writer.close().await;
         self.readers.close().await;
