@@ -44,7 +44,7 @@ async fn more_than_64_headers_are_answered_431() {
 #[tokio::test]
 async fn control_bytes_in_a_head_are_refused_wherever_they_stand() {
     let server = Running::start(config()).await;
-    // A line feed alone ends a line (RFC 9112, 2.2 lets a server take it so); it is in the smuggling tests.
+    // CR and LF have tests of their own.
     let controls = (0..0x20).chain([0x7f]).filter(|byte| !matches!(byte, b'\t' | b'\n' | b'\r'));
     for byte in controls {
         for (before, after) in [
@@ -76,6 +76,15 @@ async fn folded_and_broken_header_lines_are_refused() {
         let closed = server.exchange(format!("GET / HTTP/1.1\r\nHost: a\r\n{broken}\r\n").as_bytes()).await;
         assert_eq!(closed.statuses(), [400], "{broken:?}");
     }
+}
+
+/// RFC 9112, 2.2 lets a server take it so, and httparse has no other way.
+#[tokio::test]
+async fn a_line_feed_alone_ends_a_line() {
+    let server = Running::start(config()).await;
+    let closed = server.exchange(b"POST /length HTTP/1.1\nHost: a\nConnection: close\nContent-Length: 3\n\nabc").await;
+    assert_eq!(closed.statuses(), [200]);
+    assert!(closed.text().ends_with("\r\n\r\n3"));
 }
 
 #[tokio::test]
