@@ -81,14 +81,16 @@ impl Server {
     }
 
     /// Serves until `shutdown` has run its course, which it does by itself once begun: after `drain_delay` the listener
-    /// is closed, after `drain_timeout` what is left is cut.
+    /// is closed, after `drain_timeout` what is left is cut. Must not be dropped before: that cuts everything.
     pub async fn run(self, shutdown: Shutdown) -> Ended {
         let Self { listener, router, config, refuse_host } = self;
+        let address = listener.local_addr().ok().map(tracing::field::display);
         let engine = Engine::new(router, &config, refuse_host, shutdown.clone());
         let mut connections = Connections::new(Arc::new(engine), config.max_connections);
 
         let drained = async {
             shutdown.reached(Phase::Draining).await;
+            tracing::info!(server.listen = address, "draining, still accepting");
             let _ = tokio::time::timeout(config.drain_delay, shutdown.reached(Phase::Closing)).await;
         };
         tokio::select! {
@@ -97,13 +99,14 @@ impl Server {
         }
         if let Err(error) = connections.empty_queue(listener) {
             tracing::warn!(
+                server.listen = address,
                 error = &error as &dyn std::error::Error,
                 "connections that waited to be accepted may have been reset",
             );
         }
-        let open = connections.open();
+        tracing::info!(server.listen = address, connections.open = connections.open(), "listener closed");
         let cut = connections.end(config.drain_timeout).await;
-        tracing::info!(connections.open = open, connections.cut = cut, "listener closed");
+        tracing::info!(server.listen = address, connections.cut = cut, "connections ended");
         Ended { cut }
     }
 }

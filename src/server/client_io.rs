@@ -20,10 +20,10 @@ const LINGER_BYTES: usize = 64 * 1024;
 /// How long a client has to take the last answer and close its side.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 
-const FRESH: u8 = 0;
-const IDLE: u8 = 1;
-const HEAD: u8 = 2;
-const BUSY: u8 = 3;
+/// Between requests, or before the first.
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+const BUSY: u8 = 2;
 
 /// Where a connection stands; written by the socket and by the service on top of hyper, which do not see each other.
 #[derive(Debug, Default)]
@@ -34,11 +34,6 @@ pub(super) struct Activity {
 
 // The order of these accesses among threads does not matter: socket and service are polled by the same task.
 impl Activity {
-    /// Whether the client has not sent a single byte.
-    pub(super) fn is_fresh(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == FRESH
-    }
-
     /// A request's head is complete.
     pub(super) fn request_begins(&self) {
         self.state.store(BUSY, Ordering::Relaxed);
@@ -63,7 +58,7 @@ impl Activity {
 
     /// True if these bytes begin a head.
     fn bytes_came(&self) -> bool {
-        let begins = matches!(self.state.load(Ordering::Relaxed), FRESH | IDLE);
+        let begins = self.state.load(Ordering::Relaxed) == IDLE;
         if begins {
             self.state.store(HEAD, Ordering::Relaxed);
         }

@@ -21,8 +21,9 @@ const MAX_BUFFER_BYTES: usize = 16 * 1024;
 
 const MAX_HEADERS: usize = 64;
 
-/// A connection that was opened just before the end may still have its first request on its way.
-const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+/// How long a connection without a request is kept once the end has come. A request may be on its way on it, and one that
+/// meets a closed connection is lost: nobody may repeat a POST. Those that are in use close with their next answer.
+const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// What all connections of a listener share.
 pub(super) struct Engine {
@@ -32,6 +33,7 @@ pub(super) struct Engine {
     http: http1::Builder,
     header_timeout: Duration,
     write_timeout: Duration,
+    last_request_grace: Duration,
 }
 
 impl fmt::Debug for Engine {
@@ -56,6 +58,7 @@ impl Engine {
             http,
             header_timeout: config.header_timeout,
             write_timeout: config.write_timeout,
+            last_request_grace: LAST_REQUEST_GRACE.min(config.drain_timeout / 2),
         }
     }
 
@@ -71,7 +74,7 @@ impl Engine {
             // A request that has arrived is read before an idle connection is closed.
             biased;
             ended = connection.as_mut() => ended,
-            () = self.should_close(&activity) => {
+            () = self.idle_must_close() => {
                 connection.as_mut().graceful_shutdown();
                 connection.as_mut().await
             }
@@ -86,10 +89,8 @@ impl Engine {
         }
     }
 
-    async fn should_close(&self, activity: &Activity) {
+    async fn idle_must_close(&self) {
         self.shutdown.reached(Phase::Closing).await;
-        if activity.is_fresh() {
-            tokio::time::sleep(FIRST_REQUEST_GRACE).await;
-        }
+        tokio::time::sleep(self.last_request_grace).await;
     }
 }

@@ -12,7 +12,8 @@ pub enum Phase {
     Running,
     /// Not ready, but still accepting: the gateway needs time to notice. Every answer closes its connection.
     Draining,
-    /// No new connections; idle ones are closed, requests in flight end.
+    /// No new connections; requests in flight end, every answer closes its connection, and after a moment the idle ones
+    /// are closed.
     Closing,
     /// Whatever is still open is cut.
     Now,

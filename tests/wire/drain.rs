@@ -145,6 +145,20 @@ async fn a_connection_opened_just_before_the_end_has_its_first_request_answered(
 }
 
 #[tokio::test]
+async fn a_request_that_meets_the_end_on_an_idle_connection_is_answered() {
+    let server = Running::start(config()).await;
+    let mut client = server.connect().await;
+    client.send(GET).await;
+    assert!(!client.answer().await.closes());
+    server.shutdown.signalled(Signal::Interrupt);
+    tokio::time::sleep(A_MOMENT).await;
+    client.send(GET).await;
+    let answer = client.answer().await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.closes());
+}
+
+#[tokio::test]
 async fn a_silent_connection_does_not_hold_up_the_end() {
     let server = Running::start(config()).await;
     let _silent = server.connect().await;

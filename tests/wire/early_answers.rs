@@ -1,6 +1,11 @@
 //! Answers that are given before the request's body has come: the client must be able to read them.
 
-use super::{Running, config};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use super::{PATIENCE, Running, config};
 
 const MEBIBYTE: usize = 1024 * 1024;
 
@@ -18,20 +23,33 @@ async fn a_client_that_sends_a_mebibyte_reads_the_whole_413() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_still_sending_when_the_answer_comes_may_finish_and_read_it() {
+    let server = Running::start(config()).await;
+    let mut client = server.connect().await;
+    client.send(b"POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 40960\r\n\r\n").await;
+    // A reset would fail one of these, and many clients then do not look for an answer.
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        client.send(&[b'x'; 4096]).await;
+    }
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.text()), (413, "too large to read"));
+}
+
+#[tokio::test]
 async fn a_client_that_sends_endlessly_is_cut() {
     let server = Running::start(config()).await;
     let mut client = server.connect().await;
     client.send(b"POST /refuse HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
     let chunk = [b"10000\r\n", vec![b'x'; 0x10000].as_slice(), b"\r\n"].concat();
     let sending = async {
-        use tokio::io::AsyncWriteExt;
         let mut sent = 0;
         while client.stream.write_all(&chunk).await.is_ok() {
             sent += chunk.len();
         }
         sent
     };
-    let sent = tokio::time::timeout(super::PATIENCE, sending).await.expect("the server stops reading and closes");
+    let sent = timeout(PATIENCE, sending).await.expect("the server stops reading and closes");
     // What fits into the buffers of both kernels, but nothing like an unbounded stream.
     assert!(sent < 64 * MEBIBYTE, "{sent} bytes");
 }

@@ -18,7 +18,7 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use oneclick_login::server::{Config, Ended, Server, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -55,7 +55,7 @@ fn router() -> Router {
         .route("/length", post(async |body: Bytes| body.len().to_string()))
         .route("/refuse", post(async || (StatusCode::PAYLOAD_TOO_LARGE, "too large to read")))
         .route("/slow/{ms}", get(slow))
-        .route("/large", get(async || vec![b'x'; LARGE_BYTES]))
+        .route("/large", any(async || vec![b'x'; LARGE_BYTES]))
         .route("/number/{n}", get(async |Path(n): Path<u32>| n.to_string()))
         .route("/peer", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string()))
         .route("/panic", get(panics))

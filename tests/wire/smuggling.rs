@@ -72,7 +72,7 @@ async fn a_request_hidden_in_a_body_is_a_body() {
     for (headers, body) in [
         (format!("Content-Length: {length}\r\n"), canary.to_string()),
         ("Transfer-Encoding: chunked\r\n".into(), format!("{hex}\r\n{canary}\r\n0\r\n\r\n")),
-        (format!("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n"), format!("{hex}\r\n{canary}\r\n0\r\n\r\n")),
+        ("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n".into(), format!("{hex}\r\n{canary}\r\n0\r\n\r\n")),
     ] {
         let request = format!("POST /length HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n{body}");
         let closed = server.exchange(request.as_bytes()).await;
