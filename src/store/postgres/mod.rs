@@ -46,12 +46,13 @@ pub struct Config {
     pub statement_timeout: Duration,
 }
 
+/// Says nothing of where it is wrong: the parser's words quote what may be a part of the password.
 #[derive(Debug, thiserror::Error)]
-#[error("the database url is not of the form postgres://user:password@host:port/database: {reason}")]
-struct InvalidUrl {
-    /// From the parsers, which name what is wrong and do not quote it.
-    reason: String,
-}
+#[error(
+    "the database url is not of the form postgres://user:password@host:port/database?sslmode=…, \
+     with special characters in the password as %XX"
+)]
+struct InvalidUrl;
 
 /// How statements are sent. Directly: prepared once per connection, one round trip each, with the time limits given as
 /// the connection opens. Behind a transaction pooler two messages of ours may reach two different servers: a prepared
@@ -147,11 +148,9 @@ impl PostgresStore {
 
 fn connect_options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
     let url = url.expose_secret();
-    let invalid = |reason: String| StoreError::Other(InvalidUrl { reason }.into());
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        return Err(invalid("another scheme".to_owned()));
-    }
-    let options = PgConnectOptions::from_str(url).map_err(|error| invalid(error.to_string()))?;
+    let ours = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    let options = ours.then(|| PgConnectOptions::from_str(url)).and_then(Result::ok);
+    let options = options.ok_or_else(|| StoreError::Other(InvalidUrl.into()))?;
     let named = options.get_application_name().is_some();
     let options = if named { options } else { options.application_name("oneclick-login") };
     // A parameter that poolers refuse, and that concerns types which are not used here.

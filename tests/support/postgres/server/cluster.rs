@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// `$1` the programs' folder, `$2` ours, `$3` the port. The signals are those of a terminal and of a closed pipe: the
-/// end of the input is to decide alone. No Unix socket: its path would have to be short, and TCP is what production
+/// end of the input is to decide alone. A server that has only just begun misses a signal, so it gets several. No Unix socket: its path would have to be short, and TCP is what production
 /// uses. Durability is off, the tests' data need not outlive the machine.
 const SUPERVISE: &str = r#"
 trap '' HUP INT PIPE TERM
@@ -23,8 +23,7 @@ if "$1/initdb" -D data -U postgres -A trust -E UTF8 --no-locale --no-sync >initd
         -c fsync=off -c full_page_writes=off -c max_wal_size=4GB -c autovacuum_naptime=10min >server.log 2>&1 &
     server=$!
     while kill -0 "$server" 2>/dev/null && read -r _; do :; done
-    kill -QUIT "$server" 2>/dev/null
-    wait "$server"
+    while kill -QUIT "$server" 2>/dev/null; do sleep 0.1; done
 else
     read -r _
 fi
@@ -40,6 +39,7 @@ const START_ATTEMPTS: usize = 5;
 #[derive(Debug)]
 pub struct Cluster {
     port: u16,
+    folder: PathBuf,
     /// Holds the shell's standard input open.
     _supervisor: Child,
 }
@@ -80,10 +80,11 @@ impl Cluster {
             shell.uid(user).gid(group);
         }
         let supervisor = shell.spawn().map_err(text)?;
-        Self { port, _supervisor: supervisor }.wait_until_ready(&folder)
+        Self { port, folder, _supervisor: supervisor }.wait_until_ready()
     }
 
-    fn wait_until_ready(mut self, folder: &Path) -> Result<Self, String> {
+    fn wait_until_ready(mut self) -> Result<Self, String> {
+        let folder = self.folder.clone();
         let log = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
         let give_up_at = Instant::now() + START_TIMEOUT;
         while Instant::now() < give_up_at {
@@ -122,4 +123,39 @@ fn unprivileged_user() -> Result<(u32, u32), String> {
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
     ids("postgres").or_else(|| ids("nobody")).ok_or_else(|| "no user postgres or nobody to run it as".to_owned())
+}
+
+/// Runs itself once more as the process that is killed; that one is told by a variable that it is to hold a cluster.
+#[test]
+#[expect(clippy::print_stdout, reason = "tells the folder to the process that kills this one")]
+fn a_killed_test_process_leaves_no_server_and_no_folder_behind() {
+    const HOLD: &str = "ONECLICK_TEST_HOLDS_A_CLUSTER";
+    let Some(bin) = super::binaries::find() else {
+        println!("there are no binaries to make a cluster from, so none can be left behind");
+        return;
+    };
+    if std::env::var_os(HOLD).is_some() {
+        println!("holding {}", Cluster::start(&bin).unwrap().folder.display());
+        loop {
+            std::thread::park();
+        }
+    }
+    let this_test = std::thread::current().name().unwrap().to_owned();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", &this_test])
+        .env(HOLD, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let folder =
+        lines.map(Result::unwrap).find_map(|line| Some(PathBuf::from(line.split_once("holding ")?.1))).unwrap();
+    assert!(folder.join("data/postmaster.pid").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let gone_by = Instant::now() + Duration::from_secs(20);
+    while folder.exists() {
+        assert!(Instant::now() < gone_by, "{} is still there", folder.display());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
