@@ -1,3 +1,127 @@
-//! One suite for both stores.
+//! One suite for both stores, and what only one of them can do or suffer.
+//!
+//! A test of the suite is a function over a [`Backend`]; [`run_suite`] lists them all and makes them tests of one. A
+//! function that is missing from the list is never used, which the compiler reports.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod fixture;
+mod postgres;
 mod sqlite;
+
+mod apps;
+mod batches;
+mod health;
+mod keys;
+mod registration;
+mod repetition;
+mod replay;
+mod schema;
+mod status;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use oneclick_login::store::Store;
+
+/// A kind of store.
+trait Backend {
+    /// A store on a database of its own, with the schema.
+    async fn migrated() -> Subject;
+
+    /// The same without a schema.
+    async fn empty() -> Subject;
+}
+
+/// A store under test, and a way past it.
+struct Subject {
+    store: Arc<dyn Store>,
+    sql: Box<dyn Sql>,
+}
+
+/// The database behind a store, for what its trait does not show. The SQL is such as both stores understand.
+#[async_trait]
+trait Sql: Send + Sync {
+    /// The one number that a query gives.
+    async fn count(&self, query: &'static str) -> i64;
+
+    async fn execute(&self, statement: &'static str);
+}
+
+macro_rules! run_suite {
+    ($backend:ty) => {
+        $crate::store::run_suite! { $backend;
+            registration {
+                an_unknown_number_is_registered_once_and_found_ever_after,
+                the_profile_of_the_user_comes_back_with_the_session,
+                an_unknown_number_is_not_found_where_registration_is_off_and_leaves_no_row,
+                hundreds_of_concurrent_first_logins_of_one_number_make_one_user,
+                concurrent_first_logins_of_many_numbers_in_any_order_make_each_user_once,
+                an_erased_user_is_not_found_and_the_number_starts_anew,
+            }
+            repetition {
+                the_same_row_again_gives_the_same_outcome_and_no_second_session,
+                the_same_row_twice_in_one_batch_is_one_session_with_two_equal_outcomes,
+                a_repetition_that_overlaps_the_first_try_settles_on_the_same_outcome,
+                a_repetition_of_a_batch_of_which_a_part_was_committed_completes_it,
+            }
+            replay {
+                an_access_token_opens_one_session_only,
+                an_access_token_opens_one_session_only_within_one_batch,
+                an_access_token_opens_one_session_only_among_concurrent_batches,
+                logins_without_a_replay_key_may_be_repeated,
+                a_replayed_token_of_an_unknown_user_says_that_the_user_is_not_found,
+                a_replayed_token_of_a_disabled_user_says_that_the_user_is_disabled,
+                concurrent_batches_with_the_same_tokens_in_any_order_never_block_each_other_for_good,
+            }
+            status {
+                a_disabled_user_is_refused_and_gets_no_session,
+                a_repetition_after_the_disabling_is_refused,
+                disabling_ends_every_session_and_enabling_revives_none,
+                a_status_that_is_there_already_changes_nothing,
+                a_status_of_nobody_is_not_set,
+                a_login_racing_with_the_disabling_leaves_no_live_session,
+            }
+            batches {
+                an_empty_batch_has_no_outcomes,
+                a_mixed_batch_keeps_its_order,
+                a_full_batch_is_opened_whole,
+                a_session_is_stored_as_it_was_handed_in,
+            }
+            apps {
+                an_app_is_added_once_and_registered_again_with_other_words,
+                registering_again_leaves_enabled_as_it_is,
+                an_app_that_is_not_there_cannot_be_enabled,
+                apps_are_listed_by_client_id_byte_by_byte,
+            }
+            keys {
+                concurrent_starts_agree_on_one_data_key_for_each_purpose,
+                a_missing_purpose_is_added_and_the_others_stay,
+                reading_data_keys_makes_none,
+                concurrent_starts_store_one_active_signing_key,
+                a_signing_key_comes_back_as_it_was_stored,
+            }
+            schema {
+                an_empty_database_is_refused_and_the_error_names_the_command,
+                migrating_twice_changes_nothing,
+                concurrent_migrations_wait_for_each_other,
+                the_schema_of_a_newer_program_is_accepted,
+                a_migration_that_ended_half_way_is_refused,
+            }
+            health {
+                the_databases_clock_is_near_ours,
+                a_write_can_be_probed_again_and_again,
+                a_closed_store_refuses_every_call,
+            }
+        }
+    };
+    ($backend:ty; $($file:ident { $($test:ident,)+ })+) => {
+        $(mod $file {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                $crate::store::$file::$test::<$backend>().await;
+            })+
+        })+
+    };
+}
+use run_suite;

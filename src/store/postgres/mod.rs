@@ -1,1 +1,245 @@
-//! The production store: Postgres.
+//! The production store: Postgres, directly or behind a pooler in transaction mode.
+//!
+//! Here is the one place that runs a statement ([`PostgresStore::fetch`]); the SQL lives with its table in the other
+//! files. Every statement is its own transaction: nothing is held between two of them, so nothing can be left behind.
+
+mod apps;
+mod connections;
+mod deployment;
+mod error;
+mod keys;
+mod schema;
+mod sessions;
+mod users;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres};
+use time::OffsetDateTime;
+use tokio::time::timeout;
+
+use self::connections::Connections;
+use self::error::{Damage, Failure};
+use super::{
+    App, DataKey, NewDataKey, NewSession, Outcome, SigningKeyRow, Store, StoreError, User, UserKey, UserStatus,
+};
+use crate::ids::{ClientId, UserId};
+
+/// On top of the server's own time limit, which is to speak first: its answer leaves the connection usable and says
+/// what happened. Silence beyond this means that nobody is there.
+const ANSWER_GRACE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `postgres://user:password@host:port/database?sslmode=…`
+    pub url: SecretString,
+    pub max_connections: u32,
+    /// Behind PgBouncer in transaction mode. Costs three more round trips for each statement; see [`PostgresStore`].
+    pub transaction_pooler: bool,
+    /// The server ends a statement that runs longer, and one that waits for a lock for two fifths of it.
+    pub statement_timeout: Duration,
+}
+
+/// Says nothing of where it is wrong: the parser's words quote what may be a part of the password.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the database url is not of the form postgres://user:password@host:port/database?sslmode=…, \
+     with special characters in the password as %XX"
+)]
+struct InvalidUrl;
+
+/// How statements are sent. Directly: prepared once per connection, one round trip each, with the time limits given as
+/// the connection opens. Behind a transaction pooler two messages of ours may reach two different servers: a prepared
+/// statement is not there, or is somebody else's, and what was set on a connection is gone. So there each statement is
+/// unnamed and stands in an explicit transaction, which also sets the time limits.
+pub struct PostgresStore {
+    connections: Connections,
+    /// Without time limits, for the migrator's own connection.
+    options: PgConnectOptions,
+    mode: Mode,
+    statement_timeout: Duration,
+}
+
+enum Mode {
+    Direct,
+    TransactionPooler { begin: Arc<str> },
+}
+
+type Statement<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
+
+impl PostgresStore {
+    /// Opens no connection yet, so it succeeds while the database is down. Needs tokio's runtime.
+    ///
+    /// # Errors
+    /// If the url cannot be read; the error does not show it.
+    pub fn connect(config: &Config) -> Result<Self, StoreError> {
+        let options = connect_options(&config.url)?;
+        let statement_ms = config.statement_timeout.as_millis().max(2);
+        let lock_ms = (statement_ms * 2 / 5).max(1);
+        let (mode, pooled) = if config.transaction_pooler {
+            let begin = format!(
+                "begin isolation level read committed; \
+                 set local statement_timeout = {statement_ms}; set local lock_timeout = {lock_ms}"
+            );
+            (Mode::TransactionPooler { begin: begin.into() }, options.clone())
+        } else {
+            let limits = [("statement_timeout", statement_ms), ("lock_timeout", lock_ms)];
+            let options = options.clone().options(limits);
+            (Mode::Direct, options.options([("default_transaction_isolation", "read committed")]))
+        };
+        Ok(Self {
+            connections: Connections::new(pooled, config.max_connections),
+            options,
+            mode,
+            statement_timeout: config.statement_timeout,
+        })
+    }
+
+    /// Runs one statement, committed when this returns. Whatever happens meanwhile, a connection on which it did not
+    /// come to its end is closed.
+    async fn fetch<Row>(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError>
+    where
+        Row: for<'r> FromRow<'r, PgRow>,
+    {
+        let mut lease = self.connections.lease().await?;
+        let patience = self.statement_timeout + ANSWER_GRACE;
+        let outcome = timeout(patience, self.run(lease.connection(), statement))
+            .await
+            .unwrap_or_else(|_| Err(Failure::no_answer(patience)));
+        lease.give_back(outcome.as_ref().err().map_or(Damage::None, |failure| failure.damage));
+        let rows = outcome.map_err(|failure| failure.error)?;
+        Ok(rows.iter().map(Row::from_row).collect::<Result<_, sqlx::Error>>()?)
+    }
+
+    /// [`PostgresStore::fetch`] for statements that give exactly one row.
+    async fn fetch_one<Row>(&self, statement: Statement<'_>) -> Result<Row, StoreError>
+    where
+        Row: for<'r> FromRow<'r, PgRow>,
+    {
+        self.fetch(statement).await?.pop().ok_or_else(|| sqlx::Error::RowNotFound.into())
+    }
+
+    async fn run(&self, connection: &mut PgConnection, statement: Statement<'_>) -> Result<Vec<PgRow>, Failure> {
+        let Mode::TransactionPooler { begin } = &self.mode else {
+            return Ok(statement.persistent(true).fetch_all(connection).await?);
+        };
+        sqlx::raw_sql(AssertSqlSafe(Arc::clone(begin))).execute(&mut *connection).await?;
+        match statement.persistent(false).fetch_all(&mut *connection).await {
+            Ok(rows) => {
+                sqlx::raw_sql("commit").execute(connection).await?;
+                Ok(rows)
+            }
+            Err(error) => {
+                let mut failure = Failure::from(error);
+                if failure.damage == Damage::None && sqlx::raw_sql("rollback").execute(connection).await.is_err() {
+                    failure.damage = Damage::Connection;
+                }
+                Err(failure)
+            }
+        }
+    }
+}
+
+fn connect_options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
+    let url = url.expose_secret();
+    let ours = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    let options = ours.then(|| PgConnectOptions::from_str(url)).and_then(Result::ok);
+    let options = options.ok_or_else(|| StoreError::Other(InvalidUrl.into()))?;
+    let named = options.get_application_name().is_some();
+    let options = if named { options } else { options.application_name("oneclick-login") };
+    // A parameter that poolers refuse, and that concerns types which are not used here.
+    Ok(options.extra_float_digits(None))
+}
+
+/// Without the connection's options, which hold the password.
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("connections", &self.connections).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
+        schema::migrate(&self.options).await
+    }
+
+    async fn check_schema(&self) -> Result<(), StoreError> {
+        self.check_applied_migrations().await
+    }
+
+    async fn database_time(&self) -> Result<OffsetDateTime, StoreError> {
+        let (now,) = self.fetch_one(sqlx::query("select clock_timestamp()")).await?;
+        Ok(now)
+    }
+
+    async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError> {
+        let probe = "insert into write_probe (probed_at) values ($1)
+                     on conflict (id) do update set probed_at = excluded.probed_at";
+        self.fetch::<()>(sqlx::query(probe).bind(now)).await.map(drop)
+    }
+
+    async fn open_sessions(&self, sessions: &[NewSession]) -> Result<Vec<Outcome>, StoreError> {
+        self.open_batch(sessions).await
+    }
+
+    async fn find_user(&self, key: UserKey) -> Result<Option<User>, StoreError> {
+        self.select_user(key).await
+    }
+
+    async fn set_user_status(&self, id: UserId, status: UserStatus, now: OffsetDateTime) -> Result<bool, StoreError> {
+        self.update_user_status(id, status, now).await
+    }
+
+    async fn apps(&self) -> Result<Vec<App>, StoreError> {
+        self.select_apps().await
+    }
+
+    async fn register_app(&self, app: &App, now: OffsetDateTime) -> Result<bool, StoreError> {
+        self.upsert_app(app, now).await
+    }
+
+    async fn add_app(&self, app: &App, now: OffsetDateTime) -> Result<bool, StoreError> {
+        self.insert_app(app, now).await
+    }
+
+    async fn set_app_enabled(
+        &self,
+        client_id: &ClientId,
+        enabled: bool,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        self.update_app_enabled(client_id, enabled, now).await
+    }
+
+    async fn ensure_data_keys(&self, candidates: &[NewDataKey]) -> Result<Vec<DataKey>, StoreError> {
+        self.insert_data_keys(candidates).await?;
+        self.select_data_keys().await
+    }
+
+    async fn data_keys(&self) -> Result<Vec<DataKey>, StoreError> {
+        self.select_data_keys().await
+    }
+
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
+        self.select_signing_keys().await
+    }
+
+    async fn add_signing_key(&self, key: &SigningKeyRow) -> Result<bool, StoreError> {
+        self.insert_signing_key(key).await
+    }
+
+    async fn close(&self) {
+        self.connections.close().await;
+    }
+}

@@ -1,0 +1,98 @@
+//! Registered applications. It does not know which of them may do what.
+
+use sqlx::FromRow;
+use time::OffsetDateTime;
+
+use super::{PostgresStore, Statement};
+use crate::ids::ClientId;
+use crate::store::{App, AppKind, StoreError};
+
+const ALL: &str = r"
+select client_id, name, kind, enabled, auto_register
+from apps
+order by client_id";
+
+/// `xmax` is the transaction that replaced or locked a row version: zero in one that was just inserted.
+const UPSERT: &str = r"
+insert into apps (client_id, name, kind, enabled, auto_register, created_at, updated_at)
+values ($1, $2, $3, $4, $5, $6, $6)
+on conflict (client_id) do update
+set name = excluded.name,
+    kind = excluded.kind,
+    auto_register = excluded.auto_register,
+    updated_at = excluded.updated_at
+returning xmax = 0";
+
+const INSERT: &str = r"
+insert into apps (client_id, name, kind, enabled, auto_register, created_at, updated_at)
+values ($1, $2, $3, $4, $5, $6, $6)
+on conflict (client_id) do nothing
+returning true";
+
+const SET_ENABLED: &str = r"
+with changed as (
+    update apps
+    set enabled = $2, updated_at = $3
+    where client_id = $1 and enabled <> $2
+)
+select exists (select from apps where client_id = $1)";
+
+#[derive(FromRow)]
+struct AppRow {
+    client_id: String,
+    name: String,
+    kind: String,
+    enabled: bool,
+    auto_register: Option<bool>,
+}
+
+impl TryFrom<AppRow> for App {
+    type Error = StoreError;
+
+    fn try_from(row: AppRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            client_id: ClientId::parse(row.client_id).map_err(|_| StoreError::Corrupt { what: "client id" })?,
+            name: row.name,
+            kind: AppKind::parse(&row.kind).ok_or(StoreError::Corrupt { what: "kind of app" })?,
+            enabled: row.enabled,
+            auto_register: row.auto_register,
+        })
+    }
+}
+
+impl PostgresStore {
+    pub(super) async fn select_apps(&self) -> Result<Vec<App>, StoreError> {
+        self.fetch::<AppRow>(sqlx::query(ALL)).await?.into_iter().map(App::try_from).collect()
+    }
+
+    pub(super) async fn upsert_app(&self, app: &App, now: OffsetDateTime) -> Result<bool, StoreError> {
+        let (is_new,) = self.fetch_one(bind(UPSERT, app, now)).await?;
+        Ok(is_new)
+    }
+
+    pub(super) async fn insert_app(&self, app: &App, now: OffsetDateTime) -> Result<bool, StoreError> {
+        let inserted: Vec<(bool,)> = self.fetch(bind(INSERT, app, now)).await?;
+        Ok(!inserted.is_empty())
+    }
+
+    pub(super) async fn update_app_enabled(
+        &self,
+        client_id: &ClientId,
+        enabled: bool,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let statement = sqlx::query(SET_ENABLED).bind(client_id.as_str()).bind(enabled).bind(now);
+        let (exists,) = self.fetch_one(statement).await?;
+        Ok(exists)
+    }
+}
+
+fn bind<'q>(sql: &'static str, app: &App, now: OffsetDateTime) -> Statement<'q> {
+    sqlx::query(sql)
+        .bind(app.client_id.as_str())
+        .bind(app.name.as_str())
+        .bind(app.kind.as_str())
+        .bind(app.enabled)
+        .bind(app.auto_register)
+        .bind(now)
+}

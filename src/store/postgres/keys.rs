@@ -1,0 +1,116 @@
+//! Wrapped keys: the data keys and the signing keys. It never sees one unwrapped.
+
+use sqlx::FromRow;
+use time::OffsetDateTime;
+
+use super::PostgresStore;
+use crate::store::{DataKey, KeyPurpose, KeyState, NewDataKey, SigningKeyRow, StoreError};
+
+/// In the order of the purposes, so that replicas that start together wait for each other in one direction only. The
+/// loser of a purpose inserts nothing, and reads the winner's key in a statement after this one.
+const INSERT_DATA_KEYS: &str = r"
+insert into data_keys (purpose, wrapped, created_at)
+select purpose, wrapped, created_at
+from unnest($1::text[], $2::bytea[], $3::timestamptz[]) as candidate (purpose, wrapped, created_at)
+order by purpose
+on conflict do nothing";
+
+const DATA_KEYS: &str = r"
+select id, purpose, wrapped
+from data_keys
+order by id";
+
+const INSERT_SIGNING_KEY: &str = r"
+insert into signing_keys (kid, alg, private_key_wrapped, public_jwk, state, created_at, activated_at, retired_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
+on conflict do nothing
+returning true";
+
+const SIGNING_KEYS: &str = r"
+select kid, alg, private_key_wrapped, public_jwk, state, created_at, activated_at, retired_at
+from signing_keys
+order by kid";
+
+#[derive(FromRow)]
+struct DataKeyRow {
+    id: i32,
+    purpose: String,
+    wrapped: Vec<u8>,
+}
+
+impl TryFrom<DataKeyRow> for DataKey {
+    type Error = StoreError;
+
+    fn try_from(row: DataKeyRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: u32::try_from(row.id).map_err(|_| StoreError::Corrupt { what: "data key's id" })?,
+            purpose: KeyPurpose::parse(&row.purpose).ok_or(StoreError::Corrupt { what: "data key's purpose" })?,
+            wrapped: row.wrapped,
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct StoredSigningKey {
+    kid: String,
+    alg: String,
+    private_key_wrapped: Vec<u8>,
+    public_jwk: String,
+    state: String,
+    created_at: OffsetDateTime,
+    activated_at: Option<OffsetDateTime>,
+    retired_at: Option<OffsetDateTime>,
+}
+
+impl TryFrom<StoredSigningKey> for SigningKeyRow {
+    type Error = StoreError;
+
+    fn try_from(row: StoredSigningKey) -> Result<Self, StoreError> {
+        Ok(Self {
+            kid: row.kid,
+            alg: row.alg,
+            private_key_wrapped: row.private_key_wrapped,
+            public_jwk: row.public_jwk,
+            state: KeyState::parse(&row.state).ok_or(StoreError::Corrupt { what: "signing key's state" })?,
+            created_at: row.created_at,
+            activated_at: row.activated_at,
+            retired_at: row.retired_at,
+        })
+    }
+}
+
+impl PostgresStore {
+    pub(super) async fn insert_data_keys(&self, candidates: &[NewDataKey]) -> Result<(), StoreError> {
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        let statement = sqlx::query(INSERT_DATA_KEYS)
+            .bind(candidates.iter().map(|key| key.purpose.as_str()).collect::<Vec<_>>())
+            .bind(candidates.iter().map(|key| key.wrapped.as_slice()).collect::<Vec<_>>())
+            .bind(candidates.iter().map(|key| key.created_at).collect::<Vec<_>>());
+        self.fetch::<()>(statement).await.map(drop)
+    }
+
+    pub(super) async fn select_data_keys(&self) -> Result<Vec<DataKey>, StoreError> {
+        self.fetch::<DataKeyRow>(sqlx::query(DATA_KEYS)).await?.into_iter().map(DataKey::try_from).collect()
+    }
+
+    pub(super) async fn insert_signing_key(&self, key: &SigningKeyRow) -> Result<bool, StoreError> {
+        let statement = sqlx::query(INSERT_SIGNING_KEY)
+            .bind(key.kid.as_str())
+            .bind(key.alg.as_str())
+            .bind(key.private_key_wrapped.as_slice())
+            .bind(key.public_jwk.as_str())
+            .bind(key.state.as_str())
+            .bind(key.created_at)
+            .bind(key.activated_at)
+            .bind(key.retired_at);
+        let inserted: Vec<(bool,)> = self.fetch(statement).await?;
+        Ok(!inserted.is_empty())
+    }
+
+    pub(super) async fn select_signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
+        let rows: Vec<StoredSigningKey> = self.fetch(sqlx::query(SIGNING_KEYS)).await?;
+        rows.into_iter().map(SigningKeyRow::try_from).collect()
+    }
+}

@@ -1,0 +1,102 @@
+//! The tests' Postgres server: a given one, else a throwaway cluster of this process's own, else docker's, else (as
+//! root on Debian or Ubuntu) the distribution's, installed. Nothing is skipped: without a server the tests fail and say
+//! what to do.
+
+mod binaries;
+mod cluster;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use self::cluster::Cluster;
+
+const HELP: &str = "the tests need Postgres. Any one of these will do:
+  - TEST_DATABASE_URL=postgres://… of a database whose role may create databases
+  - an installed server (initdb and postgres in PG_BIN_DIR, PATH or /usr/lib/postgresql/*/bin)
+  - docker with the compose plugin, running
+What was tried:";
+
+#[derive(Debug)]
+pub struct Server {
+    /// Of a database to connect to for creating others.
+    maintenance: String,
+    /// Runs as long as this process.
+    _cluster: Option<Cluster>,
+}
+
+impl Server {
+    pub fn maintenance_url(&self) -> String {
+        self.maintenance.clone()
+    }
+
+    /// The url of another database on the same server.
+    pub fn url(&self, database: &str) -> String {
+        let (base, query) = self.maintenance.split_once('?').unwrap_or((&self.maintenance, ""));
+        let authority_at = base.find("://").map_or(0, |at| at + 3);
+        let server = base[authority_at..].find('/').map_or(base, |at| &base[..authority_at + at]);
+        format!("{server}/{database}?{query}")
+    }
+}
+
+type Attempt = fn() -> Result<Server, String>;
+
+pub fn start() -> Server {
+    if let Ok(maintenance) = std::env::var("TEST_DATABASE_URL") {
+        return Server { maintenance, _cluster: None };
+    }
+    let mut tried = Vec::new();
+    let attempts: [(&str, Attempt); 3] =
+        [("installed binaries", from_binaries), ("docker compose", from_compose), ("apt-get install", from_packages)];
+    for (name, attempt) in attempts {
+        match attempt() {
+            Ok(server) => return server,
+            Err(reason) => tried.push(format!("  - {name}: {}", reason.trim())),
+        }
+    }
+    panic!("{HELP}\n{}", tried.join("\n"));
+}
+
+fn from_binaries() -> Result<Server, String> {
+    let bin = binaries::find().ok_or("none found")?;
+    let cluster = Cluster::start(&bin)?;
+    Ok(Server { maintenance: cluster.url(), _cluster: Some(cluster) })
+}
+
+/// The service `postgres` of the repository's compose file, left running; it tells port, user and password itself.
+fn from_compose() -> Result<Server, String> {
+    compose(&["up", "-d", "--wait", "postgres"])?;
+    let address = compose(&["port", "postgres", "5432"])?;
+    let port = address.rsplit_once(':').ok_or("the service publishes no port")?.1;
+    let variable = |name: &str| compose(&["exec", "-T", "postgres", "printenv", name]);
+    let user = variable("POSTGRES_USER").unwrap_or_else(|_| "postgres".to_owned());
+    let password = variable("POSTGRES_PASSWORD").unwrap_or_default();
+    Ok(Server { maintenance: format!("postgres://{user}:{password}@127.0.0.1:{port}/postgres"), _cluster: None })
+}
+
+fn compose(arguments: &[&str]) -> Result<String, String> {
+    run(Command::new("docker").arg("compose").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")))
+}
+
+fn from_packages() -> Result<Server, String> {
+    if !Path::new("/usr/bin/apt-get").exists() || !cluster::is_root() {
+        return Err("needs root on Debian or Ubuntu".to_owned());
+    }
+    // The package would make and start a cluster of its own.
+    let settings = Path::new("/etc/postgresql-common");
+    let keep_quiet = std::fs::create_dir_all(settings)
+        .and_then(|()| std::fs::write(settings.join("createcluster.conf"), "create_main_cluster = false\n"));
+    keep_quiet.map_err(|error| error.to_string())?;
+    run(Command::new("apt-get").args(["-q", "update"]))?;
+    let install =
+        ["-q", "-y", "-o", "Dpkg::Options::=--force-confold", "install", "--no-install-recommends", "postgresql"];
+    run(Command::new("apt-get").args(install).env("DEBIAN_FRONTEND", "noninteractive"))?;
+    from_binaries()
+}
+
+/// Standard output of a command that succeeds.
+fn run(command: &mut Command) -> Result<String, String> {
+    let Output { status, stdout, stderr } =
+        command.stdin(Stdio::null()).output().map_err(|error| format!("{:?}: {error}", command.get_program()))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if status.success() { Ok(text(&stdout)) } else { Err(text(&stderr)) }
+}

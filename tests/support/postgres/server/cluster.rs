@@ -1,0 +1,125 @@
+//! A throwaway Postgres cluster that dies with this process, however that ends.
+//!
+//! A supervising shell makes it, runs it and waits for the end of its own standard input, the other end of which only
+//! this process holds: it ends with a return, a panic, an abort and `kill -9` alike. Then the shell stops the server
+//! and removes the folder.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// `$1` the programs' folder, `$2` ours, `$3` the port. The signals are those of a terminal and of a closed pipe: the
+/// end of the input is to decide alone. No Unix socket: its path would have to be short, and TCP is what production
+/// uses. Durability is off, the tests' data need not outlive the machine.
+const SUPERVISE: &str = r#"
+trap '' HUP INT PIPE TERM
+cd "$2" || exit 1
+if "$1/initdb" -D data -U postgres -A trust -E UTF8 --no-locale --no-sync >initdb.log 2>&1; then
+    "$1/postgres" -D data -p "$3" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=300 \
+        -c fsync=off -c full_page_writes=off -c max_wal_size=4GB -c autovacuum_naptime=10min >server.log 2>&1 &
+    server=$!
+    while kill -0 "$server" 2>/dev/null && read -r _; do :; done
+    kill -QUIT "$server" 2>/dev/null
+    wait "$server"
+else
+    read -r _
+fi
+cd /
+rm -rf "$2"
+"#;
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The port is picked free and taken a moment later: somebody else may be quicker.
+const START_ATTEMPTS: usize = 5;
+
+#[derive(Debug)]
+pub struct Cluster {
+    port: u16,
+    /// Holds the shell's standard input open.
+    _supervisor: Child,
+}
+
+impl Cluster {
+    pub fn start(bin: &Path) -> Result<Self, String> {
+        let mut failure = String::new();
+        for _ in 0..START_ATTEMPTS {
+            match Self::try_start(bin) {
+                Ok(cluster) => return Ok(cluster),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Of the database `postgres`. Whatever `PGSSLMODE` asks for, there is no TLS here.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+    }
+
+    fn try_start(bin: &Path) -> Result<Self, String> {
+        let text = |error: std::io::Error| error.to_string();
+        let port = free_port().map_err(text)?;
+        // Postgres does not run as root, and its user must be able to get to the folder.
+        let owner = is_root().then(unprivileged_user).transpose()?;
+        let parent = if owner.is_some() { PathBuf::from("/tmp") } else { std::env::temp_dir() };
+        let folder = tempfile::Builder::new().prefix("oneclick-login-pg-").tempdir_in(parent).map_err(text)?.keep();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(text)?;
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(SUPERVISE).arg("sh").arg(bin).arg(&folder).arg(port.to_string());
+        shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
+            shell.env_remove(name);
+        }
+        if let Some((user, group)) = owner {
+            chown(&folder, Some(user), Some(group)).map_err(text)?;
+            shell.uid(user).gid(group);
+        }
+        let supervisor = shell.spawn().map_err(text)?;
+        Self { port, _supervisor: supervisor }.wait_until_ready(&folder)
+    }
+
+    fn wait_until_ready(mut self, folder: &Path) -> Result<Self, String> {
+        let log = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
+        let give_up_at = Instant::now() + START_TIMEOUT;
+        while Instant::now() < give_up_at {
+            // Its own log says so, and not a port that somebody else may have taken.
+            if log("server.log").contains("ready to accept connections")
+                && TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
+            {
+                return Ok(self);
+            }
+            let failed = log("server.log").contains("FATAL") || log("initdb.log").contains("initdb: error");
+            if failed || self._supervisor.try_wait().is_ok_and(|ended| ended.is_some()) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let logs = format!("{}\n{}", log("initdb.log"), log("server.log"));
+        // Closes the shell's input, so that it cleans up.
+        drop(self._supervisor.stdin.take());
+        self._supervisor.wait().ok();
+        Err(logs)
+    }
+}
+
+pub fn is_root() -> bool {
+    tempfile::tempfile().and_then(|file| file.metadata()).is_ok_and(|file| file.uid() == 0)
+}
+
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn unprivileged_user() -> Result<(u32, u32), String> {
+    let users = fs::read_to_string("/etc/passwd").map_err(|error| error.to_string())?;
+    let ids = |name: &str| {
+        let mut fields = users.lines().find(|line| line.split(':').next() == Some(name))?.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    ids("postgres").or_else(|| ids("nobody")).ok_or_else(|| "no user postgres or nobody to run it as".to_owned())
+}
