@@ -82,8 +82,15 @@ impl Cli {
     }
 }
 
+/// The least time that a command gives a statement: a person waits longer than a login, and on a busy SQLite file a
+/// second process has to.
+const PATIENCE_MS: u64 = 10_000;
+
 /// The store for a command that works on its tables: there, and with the schema of this version.
 async fn open_ready_store(settings: &Settings) -> Result<Arc<dyn Store>, CliError> {
+    let mut settings = settings.clone();
+    settings.database.statement_timeout_ms = settings.database.statement_timeout_ms.max(PATIENCE_MS);
+    let settings = &settings;
     let store = crate::app::open_store(settings).await?;
     crate::app::prepare_schema(settings, &*store).await?;
     Ok(store)

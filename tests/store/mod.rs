@@ -3,10 +3,9 @@
 //! A test of the suite is a function over a [`Backend`]; [`run_suite`] lists them all and makes them tests of one. A
 //! function that is missing from the list is never used, which the compiler reports.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 mod fixture;
 mod postgres;
+mod sqlite;
 
 mod apps;
 mod batches;

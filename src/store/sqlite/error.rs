@@ -4,7 +4,7 @@ use crate::store::StoreError;
 
 /// What the queries of this store fail with, so that `?` takes sqlx's errors and our own alike; the store unwraps it.
 ///
-/// A `From<sqlx::Error>` on [`StoreError`] itself would have to serve two databases whose codes differ.
+/// A `From<sqlx::Error>` on [`StoreError`] itself can know the codes of one database only.
 #[derive(Debug)]
 pub(super) struct Failure(pub StoreError);
 
