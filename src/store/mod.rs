@@ -12,7 +12,8 @@ mod rows;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use crate::ids::{ClientId, UserId};
+use crate::ids::{ClientId, SessionId, UserId};
+use crate::session_token::TokenHash;
 
 pub use error::StoreError;
 pub use rows::*;
@@ -41,17 +42,62 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Data`] nothing is known to be opened and the caller repeats the rows one by one.
     async fn open_sessions(&self, sessions: &[NewSession]) -> Result<Vec<Outcome>, StoreError>;
 
+    /// A session with its user; `None` also where the user is erased. `newer_live` counts up to `count_newer_to`.
+    async fn find_session(
+        &self,
+        key: SessionKey,
+        now: OffsetDateTime,
+        count_newer_to: u32,
+    ) -> Result<Option<StoredSession>, StoreError>;
+
+    /// Notes the first use of a session; later ones change nothing.
+    async fn mark_session_used(&self, id: SessionId, now: OffsetDateTime) -> Result<(), StoreError>;
+
+    /// Replaces the session's token, if it still is `current` and not revoked, and notes its use. Returns whether it
+    /// did: of concurrent rotations of one token, exactly one does.
+    async fn rotate_session(&self, rotation: &Rotation) -> Result<bool, StoreError>;
+
+    /// Revokes a session; the first time stands. Returns whether the session exists.
+    async fn revoke_session(&self, id: SessionId, now: OffsetDateTime) -> Result<bool, StoreError>;
+
+    /// Revokes at most `limit` live sessions of an app and returns how many there were; 0 means that none is left.
+    async fn revoke_sessions_of_client(
+        &self,
+        client_id: &ClientId,
+        now: OffsetDateTime,
+        limit: u32,
+    ) -> Result<u64, StoreError>;
+
+    /// Ends every session of the user for good: adds one to the session epoch. Returns whether the user exists.
+    async fn end_sessions_of_user(&self, id: UserId, now: OffsetDateTime) -> Result<bool, StoreError>;
+
+    /// The user's unexpired sessions, newest first, at most 100.
+    async fn sessions_of_user(&self, id: UserId, now: OffsetDateTime) -> Result<Vec<SessionSummary>, StoreError>;
+
+    /// Deletes at most `limit` rows of each kind that nobody can need any more: expired tickets and tenant tokens, and
+    /// sessions past the later of their expiry and two hours after they were opened, so that the replay guard outlives
+    /// every access token. Returns how many rows went. Replicas that purge at once do not wait for each other.
+    async fn purge(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError>;
+
+    /// `None` where the user is erased.
     async fn find_user(&self, key: UserKey) -> Result<Option<User>, StoreError>;
 
     /// Disabling also ends every session of the user for good: it adds one to the user's session epoch. Returns
     /// whether the user exists; setting the status it already has changes nothing.
     async fn set_user_status(&self, id: UserId, status: UserStatus, now: OffsetDateTime) -> Result<bool, StoreError>;
 
+    /// Takes everything personal away in one transaction: number, index, names, e-mail, the devices of all sessions,
+    /// sealed answers, tickets. Ends the sessions, keeps the id as a tombstone. Returns whether there was a user to
+    /// erase.
+    async fn erase_user(&self, id: UserId, now: OffsetDateTime) -> Result<bool, StoreError>;
+
     /// All applications, by client id.
     async fn apps(&self) -> Result<Vec<App>, StoreError>;
 
-    /// Adds the app, or gives the one with its client id this name, kind and registration rule (`enabled` and a
-    /// secret stay as they are). Returns whether it is new.
+    async fn find_app(&self, client_id: &ClientId) -> Result<Option<App>, StoreError>;
+
+    /// Adds the app, or gives the one with its client id this name, kind and registration rule, and its secret if it
+    /// brings one (`enabled` stays as it is, and so does the secret otherwise). Returns whether it is new.
     async fn register_app(&self, app: &App, now: OffsetDateTime) -> Result<bool, StoreError>;
 
     /// Adds the app if its client id is free. Returns whether it is new.
@@ -72,11 +118,32 @@ pub trait Store: Send + Sync {
     /// All data keys, without making any.
     async fn data_keys(&self) -> Result<Vec<DataKey>, StoreError>;
 
-    /// All signing keys that are published, in the order of their `kid`.
+    /// Replaces the wrapping of a data key, if it still is `from`. Returns whether it did.
+    async fn rewrap_data_key(&self, id: u32, from: &[u8], to: &[u8]) -> Result<bool, StoreError>;
+
+    /// All signing keys, in the order of their generation.
     async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError>;
 
-    /// Stores a signing key unless one is in its state already (one active, one next). Returns whether it was stored.
+    /// Stores a signing key unless its generation is taken. Returns whether it was stored.
     async fn add_signing_key(&self, key: &SigningKeyRow) -> Result<bool, StoreError>;
+
+    /// Returns whether the key was there.
+    async fn remove_signing_key(&self, kid: &str) -> Result<bool, StoreError>;
+
+    async fn add_tenant_token(&self, token: &NewTenantToken) -> Result<(), StoreError>;
+
+    /// The app that an unexpired token belongs to, if it is enabled, of kind tenant, and has the secret still.
+    async fn find_tenant(&self, token: &TokenHash, now: OffsetDateTime) -> Result<Option<ClientId>, StoreError>;
+
+    async fn add_ticket(&self, ticket: &NewTicket) -> Result<(), StoreError>;
+
+    /// Uses up an unexpired ticket for this device and returns its session; of concurrent uses, exactly one gets it.
+    async fn use_ticket(
+        &self,
+        ticket: &TokenHash,
+        device_fingerprint: &str,
+        now: OffsetDateTime,
+    ) -> Result<Option<SessionId>, StoreError>;
 
     /// What an operator should change about the database, a line each, with the statement to run.
     async fn deployment_warnings(&self) -> Result<Vec<String>, StoreError>;

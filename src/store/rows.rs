@@ -87,6 +87,8 @@ pub struct User {
 pub enum UserStatus {
     Active,
     Disabled,
+    /// A tombstone: the id stays, so that it is never given to another user; everything personal is gone.
+    Erased,
 }
 
 impl UserStatus {
@@ -94,11 +96,12 @@ impl UserStatus {
         match self {
             Self::Active => "active",
             Self::Disabled => "disabled",
+            Self::Erased => "erased",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Active, Self::Disabled].into_iter().find(|status| status.as_str() == text)
+        [Self::Active, Self::Disabled, Self::Erased].into_iter().find(|status| status.as_str() == text)
     }
 }
 
@@ -117,6 +120,18 @@ pub struct App {
     pub enabled: bool,
     /// Whether a login with an unknown number registers a user; `None` inherits `registration.auto_register`.
     pub auto_register: Option<bool>,
+    /// A tenant app's secret; an sdk app has none.
+    pub secret_hash: Option<SecretHash>,
+}
+
+/// SHA-256 of a tenant app's secret, which is random and long enough for a plain hash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SecretHash(pub [u8; 32]);
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(…)")
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,42 +202,103 @@ pub struct DataKey {
     pub wrapped: Vec<u8>,
 }
 
-/// A signing key, its private half wrapped.
+/// A signing key, its private half wrapped. What a key does at a moment follows from these times and its neighbours'
+/// (see `keys`); no state is stored that could disagree with them.
 #[derive(Debug, Clone)]
 pub struct SigningKeyRow {
     /// RFC 7638 thumbprint of the public key.
     pub kid: String,
+    /// 1 for the first key, one more for each that follows: of two replicas that rotate at once, one wins.
+    pub generation: u32,
     /// `ES256`, `RS256` or `EdDSA`.
     pub alg: String,
     pub private_key_wrapped: Vec<u8>,
     /// The public key as a JWK, JSON.
     pub public_jwk: String,
-    pub state: KeyState,
     pub created_at: OffsetDateTime,
-    /// When it began to sign.
-    pub activated_at: Option<OffsetDateTime>,
-    /// When it ceased to sign.
-    pub retired_at: Option<OffsetDateTime>,
+    /// From when on it signs, until the next generation does. It is published from `created_at` on.
+    pub signs_from: OffsetDateTime,
 }
 
-/// `next` is published and does not sign yet; `retiring` no longer signs and stays published until its last token died.
+/// What a session is found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyState {
-    Next,
-    Active,
-    Retiring,
+pub enum SessionKey {
+    Id(SessionId),
+    /// The hash of its session_token, or of the one before it where that was rotated.
+    Token(TokenHash),
+    /// The access token that opened it.
+    Replay(ReplayKey),
 }
 
-impl KeyState {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Next => "next",
-            Self::Active => "active",
-            Self::Retiring => "retiring",
-        }
-    }
+/// A session with its user, as one row version of each. Whether it is live is for `session` to say.
+#[derive(Debug, Clone)]
+pub struct StoredSession {
+    pub id: SessionId,
+    pub user: User,
+    /// False once every session of the user was ended after this one was opened.
+    pub epoch_is_current: bool,
+    pub client_id: ClientId,
+    pub device_fingerprint: String,
+    pub created_at: OffsetDateTime,
+    pub expires_at: OffsetDateTime,
+    pub first_used_at: Option<OffsetDateTime>,
+    pub revoked_at: Option<OffsetDateTime>,
+    pub answer_sealed: Option<Vec<u8>>,
+    /// Set when it was found by the token before the current one.
+    pub superseded: Option<Superseded>,
+    /// How many live sessions of the user are newer, counted no further than was asked for.
+    pub newer_live: u32,
+}
 
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Next, Self::Active, Self::Retiring].into_iter().find(|state| state.as_str() == text)
-    }
+/// The rotation that replaced the token a session was found by.
+#[derive(Debug, Clone)]
+pub struct Superseded {
+    pub rotated_at: OffsetDateTime,
+    /// The token that came after, sealed under the one that was presented.
+    pub successor_sealed: Vec<u8>,
+}
+
+/// A session_token to be replaced.
+#[derive(Debug, Clone)]
+pub struct Rotation {
+    pub id: SessionId,
+    pub current: TokenHash,
+    pub successor: TokenHash,
+    pub successor_sealed: Vec<u8>,
+    pub at: OffsetDateTime,
+}
+
+/// A session as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSummary {
+    pub id: SessionId,
+    pub client_id: ClientId,
+    pub operating_sys_version: String,
+    pub created_at: OffsetDateTime,
+    pub expires_at: OffsetDateTime,
+    pub first_used_at: Option<OffsetDateTime>,
+    pub revoked_at: Option<OffsetDateTime>,
+    pub epoch_is_current: bool,
+}
+
+/// A tenant's Bearer token to be kept. It dies with its app, and with the secret it was made under.
+#[derive(Debug, Clone)]
+pub struct NewTenantToken {
+    pub token_hash: TokenHash,
+    pub client_id: ClientId,
+    pub secret_hash: SecretHash,
+    pub created_at: OffsetDateTime,
+    pub expires_at: OffsetDateTime,
+}
+
+/// A one-time ticket to be kept.
+#[derive(Debug, Clone)]
+pub struct NewTicket {
+    pub ticket_hash: TokenHash,
+    pub session_id: SessionId,
+    /// The tenant that asked for it.
+    pub client_id: ClientId,
+    pub device_fingerprint: String,
+    pub created_at: OffsetDateTime,
+    pub expires_at: OffsetDateTime,
 }
