@@ -97,20 +97,23 @@ async fn create(server: &'static Server, from: &str) -> TestDatabase {
     TestDatabase { name, server }
 }
 
-/// The server and the name of its template, made ready once for each process.
+/// The server and the name of its template, made ready once for each process, or found missing once.
 fn prepared() -> (&'static Server, &'static str) {
-    static PREPARED: OnceLock<(Server, String)> = OnceLock::new();
-    let (server, template) = PREPARED.get_or_init(|| {
-        let server = server::start();
+    static PREPARED: OnceLock<Result<(Server, String), String>> = OnceLock::new();
+    let prepared = PREPARED.get_or_init(|| {
+        let server = server::start()?;
         let maintenance_url = server.maintenance_url();
         let template = format!("oneclick_template_{}", schema_digest());
         blocking({
-            let (server_url, template) = (server.url(&format!("{template}_building")), template.clone());
-            async move { prepare(&maintenance_url, &server_url, &template).await }
+            let (building_url, template) = (server.url(&format!("{template}_building")), template.clone());
+            async move { prepare(&maintenance_url, &building_url, &template).await }
         });
-        (server, template)
+        Ok((server, template))
     });
-    (server, template)
+    match prepared {
+        Ok((server, template)) => (server, template),
+        Err(help) => panic!("{help}"),
+    }
 }
 
 async fn prepare(maintenance_url: &str, building_url: &str, template: &str) {

@@ -35,6 +35,12 @@ use crate::ids::{ClientId, UserId};
 /// what happened. Silence beyond this means that nobody is there.
 const ANSWER_GRACE: Duration = Duration::from_millis(100);
 
+/// For plans that are kept while the tables grow: every table that can grow is read by an index, whatever its size as
+/// the plan was made; and no such plan is worth compiling.
+const PLANS: [(&str, &str); 2] = [("enable_seqscan", "off"), ("jit", "off")];
+
+const ISOLATION: [(&str, &str); 1] = [("default_transaction_isolation", "read committed")];
+
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `postgres://user:password@host:port/database?sslmode=…`
@@ -90,8 +96,7 @@ impl PostgresStore {
             (Mode::TransactionPooler { begin: begin.into() }, options.clone())
         } else {
             let limits = [("statement_timeout", statement_ms), ("lock_timeout", lock_ms)];
-            let options = options.clone().options(limits);
-            (Mode::Direct, options.options([("default_transaction_isolation", "read committed")]))
+            (Mode::Direct, options.clone().options(limits).options(PLANS).options(ISOLATION))
         };
         Ok(Self {
             connections: Connections::new(pooled, config.max_connections),

@@ -16,6 +16,8 @@ use crate::store::StoreError;
 /// them pass, and tries again. Its statements themselves may take their time.
 const LIMITS: &str = "set statement_timeout = 0; set lock_timeout = '100ms'";
 
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
 const LOCK_RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// When to say that the table is never free.
@@ -48,7 +50,7 @@ pub(super) async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError
     sqlx::raw_sql(LIMITS).execute(&mut connection).await?;
     let gives_up_at = Instant::now() + LOCK_PATIENCE;
     while let Err(error) = apply(&mut connection).await {
-        if !waits_for_a_lock(&error) || Instant::now() > gives_up_at {
+        if sqlstate(&error).as_deref() != Some(LOCK_NOT_AVAILABLE) || Instant::now() > gives_up_at {
             return Err(migration_failed(error));
         }
         sleep(LOCK_RETRY_PAUSE).await;
@@ -61,13 +63,19 @@ async fn apply(connection: &mut PgConnection) -> Result<(), MigrateError> {
     migrator().run_direct(None, connection, false).await
 }
 
-fn waits_for_a_lock(error: &MigrateError) -> bool {
-    let (MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)) = error else { return false };
-    cause.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|sqlstate| sqlstate == "55P03")
+fn sqlstate(error: &MigrateError) -> Option<String> {
+    let (MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)) = error else { return None };
+    Some(cause.as_database_error()?.code()?.into_owned())
 }
 
 fn migration_failed(error: MigrateError) -> StoreError {
     match error {
+        // A prepared statement that is there already, or is not there: we have met another one's session.
+        _ if matches!(sqlstate(&error).as_deref(), Some("42P05" | "26000")) => StoreError::Schema(
+            "the database url leads to a transaction pooler, through which nothing can be migrated: \
+             give `oneclick-login migrate` the url of Postgres itself"
+                .to_owned(),
+        ),
         MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => cause.into(),
         MigrateError::VersionMismatch(version) => changed(version),
         MigrateError::Dirty(version) => half_applied(version),

@@ -22,6 +22,10 @@ const MAX_ROUNDS: usize = 3;
 ///
 /// `on conflict do nothing` has no target: with one, a violation of another unique key would fail the whole batch. The
 /// order makes concurrent batches wait for each other's keys in one direction only; without it they deadlock.
+///
+/// `lateral … offset 0` leaves the planner no choice but to look each user up by the index. A prepared plan is kept for
+/// long, and one that was made while the table was small would read all of it for every batch (tried: ten times slower
+/// at 200,000 users).
 const OPEN: &str = r"
 with input as (
     select *
@@ -32,15 +36,14 @@ with input as (
                    device_fingerprint, agent, device_ip, created_at, expires_at, answer_sealed, position)
 ),
 known as (
-    select input.*,
-           users.id as user_id,
-           users.session_epoch,
-           users.status,
-           users.user_name,
-           users.name,
-           users.email
-    from input
-    join users on users.phone_index = input.phone_index
+    select *
+    from input,
+         lateral (
+             select id as user_id, session_epoch, status, user_name, name, email
+             from users
+             where users.phone_index = input.phone_index
+             offset 0
+         ) as the_user
 ),
 opened as (
     insert into sessions (id, token_hash, access_token_hash, user_id, user_epoch, client_id, operating_sys_version,
@@ -84,9 +87,9 @@ select input.position,
        users.email,
        true as active,
        true as opened
-from unnest($1::bytea[]) with ordinality as input (token_hash, position)
-join sessions on sessions.token_hash = input.token_hash
-join users on users.id = sessions.user_id";
+from unnest($1::bytea[]) with ordinality as input (token_hash, position),
+     lateral (select user_id from sessions where sessions.token_hash = input.token_hash offset 0) as mine,
+     lateral (select * from users where users.id = mine.user_id offset 0) as users";
 
 #[derive(FromRow)]
 struct KnownRow {

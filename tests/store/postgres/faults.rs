@@ -15,8 +15,8 @@ use crate::support::postgres::{TestDatabase, database};
 const STATEMENT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What a call may take at the worst: its turn (150 ms), the statement's limit, the grace for its answer (100 ms), and
-/// what a busy test machine adds.
-const AT_THE_WORST: Duration = Duration::from_millis(1_100);
+/// what a busy test machine adds. Stock pools take 30 s, or for ever.
+const AT_THE_WORST: Duration = Duration::from_secs(2);
 
 async fn administer(database: &TestDatabase, sql: &str) {
     database.connection().await.execute(AssertSqlSafe(sql)).await.unwrap();
@@ -75,8 +75,8 @@ async fn an_ended_backend_fails_one_call_at_most() {
     let store = Arc::new(database.store());
     warm_up(&store).await;
     for _ in 0..5 {
-        // All of them, as a restart does.
-        let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+        // All of them, as a restart does; and wait until they are gone.
+        let end = "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity
             where datname = current_database() and pid <> pg_backend_pid()";
         assert!(database.count(end).await > 0);
         let session = login(number(1));
@@ -197,7 +197,7 @@ async fn a_store_is_made_while_the_database_is_down_and_works_when_it_is_up() {
     let store = through(&proxy, &database);
     let asked = Instant::now();
     assert!(store.database_time().await.unwrap_err().is_transient());
-    assert!(asked.elapsed() < AT_THE_WORST + Duration::from_millis(300), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < AT_THE_WORST, "{:?}", asked.elapsed());
     proxy.refuse(false);
     store.check_schema().await.unwrap();
 }

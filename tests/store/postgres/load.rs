@@ -51,6 +51,32 @@ async fn random_batches_with_common_tokens_and_numbers_never_deadlock() {
     assert_eq!(database.count(deadlocks).await, 0);
 }
 
+/// Prepared plans are kept while the tables grow, so one that reads a small table whole is a trap for later.
+#[tokio::test]
+async fn no_login_reads_a_whole_table_even_while_it_is_small() {
+    let database = database().await;
+    let store = store(&database, 1);
+    let batch: Vec<_> = (0..8).map(|n| login(number(n))).collect();
+    // Opened, settled and replayed; and more often than Postgres waits before it keeps a plan.
+    for _ in 0..8 {
+        store.open_sessions(&batch).await.unwrap();
+        let replayed = NewSession { replay_key: batch[0].replay_key, ..login(number(1)) };
+        store.open_sessions(&[replayed, login(number(1))]).await.unwrap();
+        database.execute("vacuum analyze").await;
+    }
+    // A backend's last counts are published as it ends.
+    store.close().await;
+    let backends = "select count(*) from pg_stat_activity
+        where application_name = 'oneclick-login' and datname = current_database()";
+    while database.count(backends).await > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let looked_up = "select sum(idx_scan)::bigint from pg_stat_user_tables where relname in ('users', 'sessions')";
+    assert!(database.count(looked_up).await >= 64);
+    let read_whole = "select sum(seq_scan)::bigint from pg_stat_user_tables where relname in ('users', 'sessions')";
+    assert_eq!(database.count(read_whole).await, 0);
+}
+
 /// The same numbers in every run (splitmix64).
 struct Random(u64);
 

@@ -40,20 +40,22 @@ impl Server {
 
 type Attempt = fn() -> Result<Server, String>;
 
-pub fn start() -> Server {
+/// # Errors
+/// With what to do about it.
+pub fn start() -> Result<Server, String> {
     if let Ok(maintenance) = std::env::var("TEST_DATABASE_URL") {
-        return Server { maintenance, _cluster: None };
+        return Ok(Server { maintenance, _cluster: None });
     }
     let mut tried = Vec::new();
     let attempts: [(&str, Attempt); 3] =
         [("installed binaries", from_binaries), ("docker compose", from_compose), ("apt-get install", from_packages)];
     for (name, attempt) in attempts {
         match attempt() {
-            Ok(server) => return server,
+            Ok(server) => return Ok(server),
             Err(reason) => tried.push(format!("  - {name}: {}", reason.trim())),
         }
     }
-    panic!("{HELP}\n{}", tried.join("\n"));
+    Err(format!("{HELP}\n{}", tried.join("\n")))
 }
 
 fn from_binaries() -> Result<Server, String> {
