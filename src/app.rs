@@ -11,16 +11,19 @@ use tokio_util::task::TaskTracker;
 use crate::apps::Apps;
 use crate::clock::Clock;
 use crate::http::{self, Http};
+use crate::housekeeping;
 use crate::id_token::IdTokens;
 use crate::ids::ClientId;
 use crate::keys::{Keys, KeysError};
-use crate::login::{Login, Rules};
+use crate::login::{Login, Rules, Twins};
 use crate::readiness::{Readiness, Watched};
+use crate::session::{self, Sessions};
 use crate::session_writer::{self, SessionWriter};
 use crate::settings::{DatabaseKind, Environment, Provider, Settings};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{self, AppKind, Store, StoreError};
+use crate::tenant::Tenants;
 use crate::vault::{MasterKey, MasterKeyError, Vault, VaultError};
 use crate::verifier::PhoneNumberVerifier;
 use crate::verifier::aliyun::{self, AliyunVerifier, Credentials, InvalidCredentials, StaticCredentials};
@@ -89,21 +92,41 @@ impl App {
                 phase_timeout: Duration::from_millis(settings.database.phase_timeout_ms),
             },
         );
+        let id_tokens =
+            Arc::new(IdTokens::new(Arc::clone(&keys), settings.issuer(), settings.id_token.ttl_seconds));
+        let sessions = Arc::new(Sessions {
+            store: Arc::clone(&store),
+            vault: Arc::clone(&vault),
+            id_tokens: Arc::clone(&id_tokens),
+            clock: clock.clone(),
+            rules: session_rules(settings),
+        });
+        let tenants = Arc::new(Tenants {
+            store: Arc::clone(&store),
+            vault: Arc::clone(&vault),
+            sessions: Arc::clone(&sessions),
+            clock: clock.clone(),
+        });
         let login = Login {
             verifier: verifier(settings, &clock)?,
             vault,
             session_writer: session_writer.clone(),
-            id_tokens: Arc::new(IdTokens::new(Arc::clone(&keys), settings.issuer(), settings.id_token.ttl_seconds)),
+            sessions: Arc::clone(&sessions),
+            id_tokens,
             clock: clock.clone(),
             rules: Rules {
                 auto_register: settings.registration.auto_register,
                 session_ttl: Duration::from_secs(settings.session.ttl_seconds),
                 timeout: Duration::from_millis(settings.server.request_timeout_ms),
+                repeats_answers: settings.login.retry_window_seconds > 0,
             },
             tasks: TaskTracker::new(),
+            twins: Twins::default(),
         };
         let http = Http {
             login: Arc::new(login),
+            sessions,
+            tenants,
             apps,
             keys: Arc::clone(&keys),
             clock: clock.clone(),
@@ -124,6 +147,7 @@ impl App {
         let (readiness, watched) = (Arc::clone(readiness), self.watched.clone());
         tokio::spawn(async move { apps.keep_fresh().await });
         tokio::spawn(async move { keys.keep_fresh().await });
+        tokio::spawn(housekeeping::keep_clean(Arc::clone(&watched.store), watched.clock.clone()));
         tokio::spawn(async move { readiness.watch(watched).await });
     }
 
@@ -188,6 +212,15 @@ async fn register_apps(settings: &Settings, store: &dyn Store, clock: &Clock) ->
         }
     }
     Ok(())
+}
+
+fn session_rules(settings: &Settings) -> session::Rules {
+    session::Rules {
+        rotate_on_refresh: settings.session.rotate_on_refresh,
+        rotation_grace: Duration::from_secs(settings.session.rotation_grace_seconds),
+        retry_window: Duration::from_secs(settings.login.retry_window_seconds),
+        max_per_user: settings.session.max_per_user,
+    }
 }
 
 fn verifier(settings: &Settings, clock: &Clock) -> Result<Arc<dyn PhoneNumberVerifier>, StartError> {

@@ -3,34 +3,40 @@
 //! From the moment its token may leave this machine, a login runs in a task of its own: a client that goes away must
 //! not turn a spent token into nothing.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::clock::Clock;
 use crate::device::Device;
-use crate::id_token::{IdTokens, Subject};
-use crate::ids::{RequestId, SessionId, UserId};
+use crate::id_token::IdTokens;
+use crate::ids::{ClientId, RequestId, SessionId, UserId};
 use crate::keys::SigningKeyError;
+use crate::session::{Bearer, Grant, SessionError, Sessions};
 use crate::session_token::SessionToken;
 use crate::session_writer::{Admission, Refused, SessionWriter, WriteError};
 use crate::store::{App, CandidateUser, NewSession, Opened, Outcome};
 use crate::vault::Vault;
-use crate::verifier::{AccessToken, PhoneNumberVerifier, TokenState, Verified, VerifierError};
+use crate::verifier::{AccessToken, PhoneNumberVerifier, ReplayKey, TokenState, Verified, VerifierError};
 
 /// The capabilities a login needs, and the rules it follows.
 pub struct Login {
     pub verifier: Arc<dyn PhoneNumberVerifier>,
     pub vault: Arc<Vault>,
     pub session_writer: SessionWriter,
+    pub sessions: Arc<Sessions>,
     pub id_tokens: Arc<IdTokens>,
     pub clock: Clock,
     pub rules: Rules,
     /// Logins under way; a drain waits for them.
     pub tasks: TaskTracker,
+    pub twins: Twins,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +46,8 @@ pub struct Rules {
     pub session_ttl: Duration,
     /// From here to the answer.
     pub timeout: Duration,
+    /// Whether a login whose answer was lost may have it once more.
+    pub repeats_answers: bool,
 }
 
 /// A login whose form is right and whose app is known.
@@ -54,7 +62,8 @@ pub struct LoginRequest {
 #[derive(Debug)]
 pub struct LoggedIn {
     pub session_token: SessionToken,
-    pub session_ttl: Duration,
+    /// How long the session_token is valid.
+    pub expires_in_seconds: u64,
     pub id_token: String,
     pub user_id: UserId,
     pub new_user: bool,
@@ -74,6 +83,8 @@ pub enum LoginError {
     TokenReplayed,
     #[error(transparent)]
     Write(#[from] WriteError),
+    #[error("an earlier answer could not be looked for")]
+    Repeat(#[from] SessionError),
     #[error("the id_token was not signed")]
     Signing(#[from] SigningKeyError),
     #[error("the login took too long")]
@@ -91,53 +102,130 @@ impl LoginError {
             Self::UserNotFound | Self::UserDisabled | Self::TokenReplayed | Self::Write(_) | Self::Signing(_) => {
                 TokenState::Spent
             }
-            Self::TimedOut | Self::Task(_) => TokenState::Unknown,
+            Self::Repeat(_) | Self::TimedOut | Self::Task(_) => TokenState::Unknown,
         }
+    }
+
+    /// Whether it says that the token is bad or was used before: then an earlier login may have used it.
+    const fn rejects_token(&self) -> bool {
+        matches!(
+            self,
+            Self::TokenReplayed
+                | Self::Verifier(VerifierError::TokenRejected { .. } | VerifierError::Ambiguous { .. })
+        )
     }
 }
 
+/// The logins under way whose answer an equal one may share: same token, same app, same device.
+#[derive(Default)]
+pub struct Twins(Mutex<HashMap<TwinKey, Procedure>>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct TwinKey {
+    token: ReplayKey,
+    client_id: ClientId,
+    device_fingerprint: String,
+}
+
+/// The outcome of a login's task, for everybody who waits for it.
+type Procedure = Shared<BoxFuture<'static, Result<Arc<SignedIn>, Arc<LoginError>>>>;
+
+struct SignedIn {
+    grant: Grant,
+    new_user: bool,
+    /// Opened by this very procedure, not found again.
+    fresh: bool,
+}
+
 impl Login {
-    /// Asks for a place in the session writer's queue: the last check before the token is spent.
-    pub fn admit(&self) -> Result<Admission, LoginError> {
-        Ok(self.session_writer.admit()?)
+    /// Exchanges the token, finds or registers the user, opens a session and signs an id_token.
+    pub async fn log_in(self: &Arc<Self>, request: LoginRequest) -> Result<LoggedIn, Arc<LoginError>> {
+        let (procedure, is_twin) = self.join_or_start(request)?;
+        let Ok(signed_in) = tokio::time::timeout(self.rules.timeout, procedure).await else {
+            return Err(Arc::new(LoginError::TimedOut));
+        };
+        let SignedIn { grant, new_user, fresh } = &*signed_in?;
+        let now = self.clock.now();
+        Ok(LoggedIn {
+            session_token: grant.session_token.clone(),
+            expires_in_seconds: if *fresh { self.rules.session_ttl.as_secs() } else { grant.expires_in_seconds(now) },
+            id_token: grant.id_token(&self.id_tokens, now).map_err(|error| Arc::new(error.into()))?,
+            user_id: grant.user.id,
+            new_user: *new_user && !is_twin,
+        })
     }
 
-    /// Exchanges the token, finds or registers the user, opens a session and signs an id_token.
-    pub async fn log_in(self: &Arc<Self>, admission: Admission, request: LoginRequest) -> Result<LoggedIn, LoginError> {
+    /// Joins the twin that is under way, or starts a procedure of its own. The place in the session writer's queue is
+    /// taken here: the last check before the token is spent.
+    fn join_or_start(self: &Arc<Self>, request: LoginRequest) -> Result<(Procedure, bool), Arc<LoginError>> {
+        if !self.rules.repeats_answers {
+            return Ok((self.start(request, None)?, false));
+        }
+        let key = TwinKey {
+            token: request.access_token.replay_key(),
+            client_id: request.app.client_id.clone(),
+            device_fingerprint: request.device.fingerprint.clone(),
+        };
+        let mut twins = self.twins.lock();
+        if let Some(twin) = twins.get(&key) {
+            return Ok((twin.clone(), true));
+        }
+        let procedure = self.start(request, Some(key.clone()))?;
+        twins.insert(key, procedure.clone());
+        Ok((procedure, false))
+    }
+
+    fn start(self: &Arc<Self>, request: LoginRequest, key: Option<TwinKey>) -> Result<Procedure, Arc<LoginError>> {
+        let admission = self.session_writer.admit().map_err(|refused| Arc::new(refused.into()))?;
         let login = Arc::clone(self);
-        let procedure = async move { login.run(admission, request).await }.in_current_span();
-        match tokio::time::timeout(self.rules.timeout, self.tasks.spawn(procedure)).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(failed)) => Err(LoginError::Task(failed)),
-            Err(_) => Err(LoginError::TimedOut),
+        let task = async move {
+            let _registered = Registered { twins: &login.twins, key };
+            login.run(admission, request).await.map(Arc::new).map_err(Arc::new)
+        };
+        let task = self.tasks.spawn(task.in_current_span());
+        Ok(task.map(|ended| ended.unwrap_or_else(|failed| Err(Arc::new(LoginError::Task(failed))))).boxed().shared())
+    }
+
+    async fn run(&self, admission: Admission, request: LoginRequest) -> Result<SignedIn, LoginError> {
+        match self.sign_in(admission, &request).await {
+            Err(error) if error.rejects_token() && self.rules.repeats_answers => {
+                let bearer = Bearer {
+                    client_id: Some(&request.app.client_id),
+                    device_fingerprint: &request.device.fingerprint,
+                };
+                let repeated = self.sessions.repeat_answer(&request.access_token, bearer).await?;
+                repeated.map(|grant| SignedIn { grant, new_user: false, fresh: false }).ok_or(error)
+            }
+            signed_in => signed_in,
         }
     }
 
-    async fn run(&self, admission: Admission, request: LoginRequest) -> Result<LoggedIn, LoginError> {
+    async fn sign_in(&self, admission: Admission, request: &LoginRequest) -> Result<SignedIn, LoginError> {
         let verified = self.verifier.verify(&request.access_token, &request.request_id).await?;
         let session_token = SessionToken::generate();
-        let session = self.new_session(&request, &verified, &session_token);
-        let (session_id, auth_time) = (session.id, session.created_at);
+        let session = self.new_session(request, &verified, &session_token);
+        let (session_id, opened_at, expires_at) = (session.id, session.created_at, session.expires_at);
 
-        let opened = match admission.open(session).await? {
+        let Opened { user, new_user } = match admission.open(session).await? {
             Outcome::Opened(opened) => opened,
             Outcome::UserNotFound => return Err(LoginError::UserNotFound),
             Outcome::UserDisabled => return Err(LoginError::UserDisabled),
             Outcome::TokenReplayed => return Err(LoginError::TokenReplayed),
         };
 
-        let Opened { user, new_user } = opened;
-        let subject =
-            Subject { user: &user, number: &verified.number, client_id: &request.app.client_id, session_id, auth_time };
-        let id_token = self.id_tokens.issue(&subject, self.clock.now())?;
-        Ok(LoggedIn { session_token, session_ttl: self.rules.session_ttl, id_token, user_id: user.id, new_user })
+        let client_id = request.app.client_id.clone();
+        let number = verified.number;
+        let grant = Grant { session_token, session_id, client_id, user, number, opened_at, expires_at };
+        Ok(SignedIn { grant, new_user, fresh: true })
     }
 
     fn new_session(&self, request: &LoginRequest, verified: &Verified, token: &SessionToken) -> NewSession {
         let now = self.clock.now();
+        let id = SessionId::new(now);
         let registers = request.app.auto_register.unwrap_or(self.rules.auto_register);
+        let repeatable = self.rules.repeats_answers && verified.replay_key.is_some();
         NewSession {
-            id: SessionId::new(now),
+            id,
             token_hash: token.hash(),
             replay_key: verified.replay_key,
             phone_index: self.vault.phone_index(&verified.number),
@@ -149,8 +237,34 @@ impl Login {
             device: request.device.clone(),
             created_at: now,
             expires_at: now + self.rules.session_ttl,
-            answer_sealed: None,
+            answer_sealed: repeatable.then(|| self.vault.seal_answer(&request.access_token, id, token)),
         }
+    }
+}
+
+impl Twins {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TwinKey, Procedure>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a procedure out of the twins when it ends, however it ends.
+struct Registered<'a> {
+    twins: &'a Twins,
+    key: Option<TwinKey>,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = &self.key {
+            self.twins.lock().remove(key);
+        }
+    }
+}
+
+impl std::fmt::Debug for Twins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Twins({})", self.lock().len())
     }
 }
 

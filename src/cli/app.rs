@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::ids::{ClientId, InvalidClientId};
 use crate::settings::Settings;
 use crate::store::{App, AppKind};
+use crate::tenant::Secret;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -24,6 +25,9 @@ pub enum Command {
         /// Whether unknown numbers become users; without it `registration.auto_register` decides
         #[arg(long)]
         auto_register: Option<Switch>,
+        /// Give a tenant a new secret; its tokens die with the old one. The first secret is made without being asked
+        #[arg(long)]
+        new_secret: bool,
     },
     /// List the applications
     List,
@@ -59,15 +63,24 @@ pub async fn run(command: Command, settings: &Settings, out: &mut dyn Write) -> 
     let store = open_ready_store(settings).await?;
     let now = Clock::system().now();
     match command {
-        Command::Register { client_id, name, kind, auto_register } => {
+        Command::Register { client_id, name, kind, auto_register, new_secret } => {
             let kind = match kind {
                 Kind::Sdk => AppKind::Sdk,
                 Kind::Tenant => AppKind::Tenant,
             };
             let auto_register = auto_register.map(|switch| switch == Switch::On);
-            let app = App { client_id, name, kind, enabled: true, auto_register };
+            if new_secret && kind == AppKind::Sdk {
+                return Err(CliError::Refused("an app of kind sdk has no secret".to_owned()));
+            }
+            let has_secret = store.find_app(&client_id).await?.is_some_and(|app| app.secret_hash.is_some());
+            let secret = (kind == AppKind::Tenant && (new_secret || !has_secret)).then(Secret::generate);
+            let secret_hash = secret.as_ref().map(Secret::hash);
+            let app = App { client_id, name, kind, enabled: true, auto_register, secret_hash };
             let done = if store.register_app(&app, now).await? { "registered" } else { "updated" };
             say(out, format_args!("{done} app {}", app.client_id))?;
+            if let Some(secret) = secret {
+                say(out, format_args!("secret, shown this once: {}", secret.expose()))?;
+            }
         }
         Command::List => {
             say(

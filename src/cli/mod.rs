@@ -5,6 +5,7 @@ pub mod config;
 mod healthcheck;
 mod migrate;
 mod serve;
+mod session;
 mod user;
 
 use std::io::{self, Write};
@@ -37,7 +38,10 @@ enum Command {
     /// Register and switch applications
     #[command(subcommand)]
     App(app::Command),
-    /// Find and switch users
+    /// List and revoke sessions
+    #[command(subcommand)]
+    Session(session::Command),
+    /// Find, switch and erase users
     #[command(subcommand)]
     User(user::Command),
     /// Check or show the settings
@@ -75,6 +79,7 @@ impl Cli {
             Command::Serve => serve::run(settings).await,
             Command::Migrate => migrate::run(&settings, out).await,
             Command::App(command) => app::run(command, &settings, out).await,
+            Command::Session(command) => session::run(command, &settings, out).await,
             Command::User(command) => user::run(command, &settings, out).await,
             Command::Config(command) => Ok(config::run(&command, &settings, out)?),
             Command::Healthcheck(arguments) => healthcheck::run(&arguments, &settings, out).await,

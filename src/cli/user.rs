@@ -1,4 +1,4 @@
-//! `user find | disable | enable`.
+//! `user find | disable | enable | erase`.
 
 use std::io::Write;
 
@@ -27,6 +27,11 @@ pub enum Command {
     },
     /// Let a user log in again; ended sessions stay ended
     Enable {
+        #[arg(long)]
+        id: Uuid,
+    },
+    /// Take everything personal of a user away for good; the number registers afresh, as another user
+    Erase {
         #[arg(long)]
         id: Uuid,
     },
@@ -59,6 +64,10 @@ pub async fn run(command: Command, settings: &Settings, out: &mut dyn Write) -> 
         Command::Enable { id } => {
             known(store.set_user_status(UserId(id), UserStatus::Active, clock.now()).await?, id)?;
             say(out, format_args!("enabled user {id}"))?;
+        }
+        Command::Erase { id } => {
+            known(store.erase_user(UserId(id), clock.now()).await?, id)?;
+            say(out, format_args!("erased user {id}"))?;
         }
     }
     store.close().await;

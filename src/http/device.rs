@@ -70,8 +70,14 @@ impl FromRequestParts<Http> for SdkApp {
     }
 }
 
+/// The same limits where a tenant's body carries what a device's headers do.
+pub(super) fn check_length(field: &'static str, text: &str) -> Result<(), Failure> {
+    let header = if field == "device_fingerprint" { FINGERPRINT } else { OPERATING_SYS_VERSION };
+    if text.len() <= header.max_bytes { Ok(()) } else { Err(Failure::format(field)) }
+}
+
 /// No value at all, or nothing but white space in every one.
-fn is_blank(headers: &HeaderMap, name: &str) -> bool {
+pub(super) fn is_blank(headers: &HeaderMap, name: &str) -> bool {
     headers
         .get_all(name)
         .iter()
@@ -79,7 +85,7 @@ fn is_blank(headers: &HeaderMap, name: &str) -> bool {
 }
 
 /// The one value of a header that must not be repeated, if it is UTF-8.
-fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(super) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let (first, None) = (values.next()?, values.next()) else { return None };
     std::str::from_utf8(first.as_bytes()).ok()

@@ -8,17 +8,19 @@ use std::error::Error;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::{Http, LOGIN_PATH};
+use super::{Http, LOGIN_PATH, TENANT_TOKEN_PATH};
 use crate::error_code::ErrorCode;
 use crate::locale::Locale;
 use crate::login::LoginError;
+use crate::session::SessionError;
+use crate::tenant::TenantError;
 use crate::verifier::{TokenState, VerifierError};
 
 pub const ACCESS_TOKEN_STATE: HeaderName = HeaderName::from_static("x-access-token-state");
@@ -38,6 +40,8 @@ pub struct Failure {
     pub retry_after_seconds: Option<u32>,
     /// The request was not read to its end, so nothing more can be read from the connection.
     pub closes_connection: bool,
+    /// The word of RFC 6749, 5.2, where the tenant token's path answers in that form.
+    pub oauth_error: Option<&'static str>,
     pub cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -49,6 +53,7 @@ impl Failure {
             token_state: None,
             retry_after_seconds: None,
             closes_connection: false,
+            oauth_error: None,
             cause: None,
         }
     }
@@ -71,6 +76,21 @@ impl Failure {
     pub const fn closing(mut self) -> Self {
         self.closes_connection = true;
         self
+    }
+
+    /// A request that RFC 6749 calls `error`.
+    pub const fn oauth(error: &'static str) -> Self {
+        let mut failure = Self::new(ErrorCode::ParameterFormat);
+        failure.oauth_error = Some(error);
+        failure
+    }
+
+    fn caused(code: ErrorCode, waiting_helps: bool, cause: Arc<dyn Error + Send + Sync>) -> Self {
+        Self {
+            retry_after_seconds: waiting_helps.then_some(RETRY_AFTER_SECONDS),
+            cause: Some(cause),
+            ..Self::new(code)
+        }
     }
 
     const fn about(code: ErrorCode, parameter: &'static str) -> Self {
@@ -106,9 +126,9 @@ impl IntoResponse for Failure {
 }
 
 /// What happened → what is said. No wildcard: a new kind of error must be given its row here.
-impl From<LoginError> for Failure {
-    fn from(error: LoginError) -> Self {
-        let (code, waiting_helps) = match &error {
+impl From<Arc<LoginError>> for Failure {
+    fn from(error: Arc<LoginError>) -> Self {
+        let (code, waiting_helps) = match &*error {
             LoginError::Refused(_) => (ErrorCode::SystemBusy, true),
             LoginError::Verifier(verifier) => match verifier {
                 VerifierError::TokenRejected { .. } | VerifierError::Ambiguous { .. } => {
@@ -122,15 +142,40 @@ impl From<LoginError> for Failure {
             LoginError::UserNotFound => (ErrorCode::UserNotFound, false),
             LoginError::UserDisabled => (ErrorCode::UserDisabled, false),
             LoginError::TokenReplayed => (ErrorCode::AccessTokenRejected, false),
-            LoginError::Write(_) | LoginError::TimedOut => (ErrorCode::SystemBusy, true),
+            LoginError::Write(_) | LoginError::TimedOut | LoginError::Repeat(_) => (ErrorCode::SystemBusy, true),
             LoginError::Signing(_) | LoginError::Task(_) => (ErrorCode::SystemBusy, false),
         };
-        Self {
-            token_state: Some(error.token_state()),
-            retry_after_seconds: waiting_helps.then_some(RETRY_AFTER_SECONDS),
-            cause: Some(Arc::new(error)),
-            ..Self::new(code)
-        }
+        Self { token_state: Some(error.token_state()), ..Self::caused(code, waiting_helps, error) }
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        let (code, waiting_helps) = session_row(&error);
+        Self::caused(code, waiting_helps, Arc::new(error))
+    }
+}
+
+impl From<TenantError> for Failure {
+    fn from(error: TenantError) -> Self {
+        let (code, waiting_helps) = match &error {
+            TenantError::InvalidClient | TenantError::InvalidToken => (ErrorCode::TenantTokenInvalid, false),
+            TenantError::InvalidTicket(_) => (ErrorCode::TicketInvalid, false),
+            TenantError::UserNotFound => (ErrorCode::TenantUserNotFound, false),
+            TenantError::Session(error) => session_row(error),
+            TenantError::Store(_) => (ErrorCode::SystemBusy, true),
+        };
+        let oauth_error = matches!(error, TenantError::InvalidClient).then_some("invalid_client");
+        Self { oauth_error, ..Self::caused(code, waiting_helps, Arc::new(error)) }
+    }
+}
+
+const fn session_row(error: &SessionError) -> (ErrorCode, bool) {
+    match error {
+        SessionError::Invalid(_) => (ErrorCode::SessionTokenInvalid, false),
+        SessionError::UserDisabled => (ErrorCode::UserDisabled, false),
+        SessionError::Store(_) => (ErrorCode::SystemBusy, true),
+        SessionError::Sealed(_) | SessionError::Signing(_) => (ErrorCode::SystemBusy, false),
     }
 }
 
@@ -139,31 +184,55 @@ pub fn panicked(_: Box<dyn Any + Send>) -> Response {
     Failure { token_state: Some(TokenState::Unknown), ..Failure::new(ErrorCode::SystemBusy) }.into_response()
 }
 
+/// Which of the paths a failure belongs to, where that changes its form.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Login,
+    TenantToken,
+    Other,
+}
+
+impl Form {
+    fn of(path: &str) -> Self {
+        match path {
+            LOGIN_PATH => Self::Login,
+            TENANT_TOKEN_PATH => Self::TenantToken,
+            _ => Self::Other,
+        }
+    }
+}
+
 #[derive(Serialize)]
-struct Body<'a> {
-    error_code: &'a str,
-    error_msg: &'a str,
+#[serde(untagged)]
+enum Body<'a> {
+    Contract { error_code: &'a str, error_msg: &'a str },
+    OAuth { error: &'a str },
 }
 
 /// The layer that gives every failure of every path the contract's form.
 pub async fn render(State(http): State<Http>, request: Request, next: Next) -> Response {
     let locale = language(request.headers()).unwrap_or(http.default_locale);
-    let is_login = request.uri().path() == LOGIN_PATH;
+    let form = Form::of(request.uri().path());
     let mut response = next.run(request).await;
     if response.status().is_client_error() || response.status().is_server_error() {
         let failure = response.extensions().get::<Failure>().cloned();
         let failure = failure.unwrap_or_else(|| Failure::from_status(response.status()));
-        write(&mut response, &failure, locale, is_login);
+        write(&mut response, &failure, locale, form);
         response.extensions_mut().insert(failure);
     }
     response
 }
 
-fn write(response: &mut Response, failure: &Failure, locale: Locale, is_login: bool) {
+fn write(response: &mut Response, failure: &Failure, locale: Locale, form: Form) {
     let text = failure.text(locale);
-    let body = Body { error_code: failure.code.number(), error_msg: &text };
-    let json = serde_json::to_vec(&body).expect("two strings always serialize");
-    *response.status_mut() = StatusCode::from_u16(failure.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = match form {
+        Form::Login | Form::Other => Body::Contract { error_code: failure.code.number(), error_msg: &text },
+        Form::TenantToken if failure.code.status() >= 500 => Body::OAuth { error: "temporarily_unavailable" },
+        Form::TenantToken => Body::OAuth { error: failure.oauth_error.unwrap_or("invalid_request") },
+    };
+    let json = serde_json::to_vec(&body).expect("strings always serialize");
+    *response.status_mut() =
+        StatusCode::from_u16(failure.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.body_mut() = json.into();
 
     let headers = response.headers_mut();
@@ -176,7 +245,11 @@ fn write(response: &mut Response, failure: &Failure, locale: Locale, is_login: b
     if failure.closes_connection {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    if is_login {
+    if failure.code == ErrorCode::TenantTokenInvalid {
+        let scheme = if form == Form::TenantToken { "Basic realm=\"tenant\"" } else { "Bearer" };
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+    }
+    if form == Form::Login {
         let state = failure.token_state.unwrap_or(TokenState::Unspent);
         headers.insert(ACCESS_TOKEN_STATE, HeaderValue::from_static(state.as_str()));
     }
@@ -194,6 +267,6 @@ pub fn refuse_host(parts: &Parts) -> Response {
     let failure = Failure::format("Host").closing();
     let mut response = StatusCode::BAD_REQUEST.into_response();
     let locale = language(&parts.headers).unwrap_or(Locale::En);
-    write(&mut response, &failure, locale, parts.uri.path() == LOGIN_PATH);
+    write(&mut response, &failure, locale, Form::of(parts.uri.path()));
     response
 }

@@ -1,25 +1,21 @@
-//! Request bodies: read within limits, and taken apart as a JSON object. Knows no endpoint's own fields.
+//! Request bodies that are a JSON object, taken apart. Knows no endpoint's own fields.
 //!
 //! axum's `Json` takes `["tok"]` for a struct, answers with serde's own text and reads before the headers are judged;
 //! this extractor comes last in a handler's arguments and fails only in the contract's form.
 
 use std::fmt;
-use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::Http;
+use super::device::only;
 use super::error::Failure;
-use crate::error_code::ErrorCode;
-
-/// The largest body that is read.
-pub const MAX_BODY_BYTES: usize = 16 * 1024;
+use super::{Http, body};
 
 /// How a request's type names its fields and takes them.
 pub trait FromFields: Sized {
@@ -38,9 +34,14 @@ impl<T: FromFields> FromRequest<Http> for Json<T> {
 
     async fn from_request(request: Request, http: &Http) -> Result<Self, Failure> {
         check_content_type(request.headers())?;
-        let bytes = read(request, http.body_timeout).await?;
+        let bytes = body::read(request, http.body_timeout).await?;
         T::from_fields(Fields::parse(&bytes, T::FIELDS)?).map(Self)
     }
+}
+
+/// A 200 that carries a token or a person's data: no cache may keep it.
+pub fn secret_json(body: &impl Serialize) -> Response {
+    ([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], axum::Json(body)).into_response()
 }
 
 /// The known fields of an object, as they came.
@@ -106,12 +107,7 @@ impl<'de> Visitor<'de> for &mut ObjectVisitor {
 
 /// `application/json`, alone or with `charset=utf-8`; not compressed.
 fn check_content_type(headers: &HeaderMap) -> Result<(), Failure> {
-    let mut values = headers.get_all(CONTENT_TYPE).iter();
-    let only = match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok(),
-        _ => None,
-    };
-    if !only.is_some_and(is_json) {
+    if !only(headers, CONTENT_TYPE.as_str()).is_some_and(is_json) {
         return Err(Failure::format("content-type"));
     }
     let plain = |value: &axum::http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
@@ -133,25 +129,10 @@ fn is_json(content_type: &str) -> bool {
     essence.trim().eq_ignore_ascii_case("application/json") && parameters.all(is_utf8)
 }
 
-/// Reads a whole body, at most [`MAX_BODY_BYTES`], in at most `timeout`.
-async fn read(request: Request, timeout: Duration) -> Result<Bytes, Failure> {
-    let too_large = Failure::new(ErrorCode::BodyTooLarge).closing();
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
-        return Err(too_large);
-    }
-    match tokio::time::timeout(timeout, Limited::new(request.into_body(), MAX_BODY_BYTES).collect()).await {
-        Err(_) => Err(Failure::new(ErrorCode::RequestTimeout).closing()),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large),
-        // Broken chunking, or the client went away in the middle.
-        Ok(Err(_)) => Err(Failure::format("body").closing()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error_code::ErrorCode;
 
     fn text_of(body: &str) -> Result<String, (ErrorCode, Option<&'static str>)> {
         let fields = Fields::parse(body.as_bytes(), &["access_token"]);

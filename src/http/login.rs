@@ -2,15 +2,13 @@
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::HeaderValue;
-use axum::http::header::CACHE_CONTROL;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Serialize;
 
 use super::Http;
 use super::device::{DeviceHeaders, SdkApp};
 use super::error::Failure;
-use super::json::{Fields, FromFields, Json};
+use super::json::{Fields, FromFields, Json, secret_json};
 use crate::ids::RequestId;
 use crate::login::{LoggedIn, LoginRequest};
 use crate::verifier::AccessToken;
@@ -38,8 +36,8 @@ struct LoginAnswer<'a> {
     id_token: &'a str,
 }
 
-/// The arguments are the contract's checks, in the contract's order; then the store is asked whether it can write, and
-/// only then may the token be spent.
+/// The arguments are the contract's checks, in the contract's order. What is left, whether the store can write, is the
+/// login's own first question.
 pub async fn log_in(
     State(http): State<Http>,
     Extension(request_id): Extension<RequestId>,
@@ -47,8 +45,7 @@ pub async fn log_in(
     SdkApp(app): SdkApp,
     Json(LoginBody { access_token }): Json<LoginBody>,
 ) -> Result<Response, Failure> {
-    let admission = http.login.admit()?;
-    let logged_in = http.login.log_in(admission, LoginRequest { app, device, access_token, request_id }).await?;
+    let logged_in = http.login.log_in(LoginRequest { app, device, access_token, request_id }).await?;
     Ok(answer(&logged_in))
 }
 
@@ -58,9 +55,9 @@ fn answer(logged_in: &LoggedIn) -> Response {
     span.record("user.new", logged_in.new_user);
     let body = LoginAnswer {
         session_token: logged_in.session_token.expose(),
-        expire: logged_in.session_ttl.as_secs(),
+        expire: logged_in.expires_in_seconds,
         status: "SUCCESS",
         id_token: &logged_in.id_token,
     };
-    ([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], axum::Json(body)).into_response()
+    secret_json(&body)
 }

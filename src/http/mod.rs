@@ -2,12 +2,16 @@
 //! request in the contract's order and gives every answer the contract's form.
 
 mod access_log;
+mod body;
 mod device;
 mod error;
 pub mod health;
 mod json;
 mod login;
 mod request_id;
+mod session;
+mod tenant;
+mod tenant_token;
 mod well_known;
 
 use std::sync::Arc;
@@ -15,7 +19,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::apps::Apps;
@@ -24,11 +28,14 @@ use crate::error_code::ErrorCode;
 use crate::keys::Keys;
 use crate::locale::Locale;
 use crate::login::Login;
+use crate::session::Sessions;
+use crate::tenant::Tenants;
 
 pub use error::refuse_host;
 
 pub const LOGIN_PATH: &str = "/api/v2/sdk/login/aliyun-mobile-auth";
 pub const JWKS_PATH: &str = "/api/v1/oauth2/keys";
+pub const TENANT_TOKEN_PATH: &str = "/api/v2/tenant/token";
 /// Every issuer ends in this.
 pub const ISSUER_PATH: &str = "/api/v1/oauth2";
 
@@ -36,6 +43,8 @@ pub const ISSUER_PATH: &str = "/api/v1/oauth2";
 #[derive(Debug, Clone)]
 pub struct Http {
     pub login: Arc<Login>,
+    pub sessions: Arc<Sessions>,
+    pub tenants: Arc<Tenants>,
     pub apps: Arc<Apps>,
     pub keys: Arc<Keys>,
     pub clock: Clock,
@@ -48,6 +57,15 @@ pub struct Http {
 pub fn router(http: Http) -> Router {
     Router::new()
         .route(LOGIN_PATH, post(login::log_in))
+        .route("/api/v2/sdk/sso/session-token/id-token", post(session::refresh))
+        .route("/api/v2/sdk/logout", get(session::log_out).post(session::log_out))
+        .route(TENANT_TOKEN_PATH, post(tenant_token::issue))
+        .route("/api/v2/tenant/sso/session-token/sso-ticket", post(tenant::issue_ticket))
+        .route("/api/v2/tenant/sso/sso-ticket/verify", post(tenant::redeem_ticket))
+        .route("/api/v2/tenant/sso/session-token/refresh", post(tenant::refresh))
+        .route("/api/v2/tenant/users/{user_id}/disable", put(tenant::disable_user))
+        .route("/api/v2/tenant/users/{user_id}/enable", put(tenant::enable_user))
+        .route("/api/v2/tenant/users/user-by-mobile", post(tenant::user_by_mobile))
         .route(JWKS_PATH, get(well_known::jwks))
         .route("/.well-known/jwks.json", get(well_known::jwks))
         .route("/api/v1/oauth2/.well-known/openid-configuration", get(well_known::discovery))

@@ -154,6 +154,8 @@ pub struct Session {
     pub ttl_seconds: u64,
     pub rotate_on_refresh: bool,
     pub rotation_grace_seconds: u64,
+    /// The newest so many sessions of a user are live; 0: any number.
+    pub max_per_user: u32,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]

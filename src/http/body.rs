@@ -1,0 +1,30 @@
+//! Reads request bodies within limits of size and time. Does not know what is in them.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::Request;
+use axum::http::header::CONTENT_LENGTH;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::error::Failure;
+use crate::error_code::ErrorCode;
+
+/// The largest body that is read.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// Reads a whole body, at most [`MAX_BODY_BYTES`], in at most `timeout`.
+pub async fn read(request: Request, timeout: Duration) -> Result<Bytes, Failure> {
+    let too_large = Failure::new(ErrorCode::BodyTooLarge).closing();
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+        return Err(too_large);
+    }
+    match tokio::time::timeout(timeout, Limited::new(request.into_body(), MAX_BODY_BYTES).collect()).await {
+        Err(_) => Err(Failure::new(ErrorCode::RequestTimeout).closing()),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large),
+        // Broken chunking, or the client went away in the middle.
+        Ok(Err(_)) => Err(Failure::format("body").closing()),
+    }
+}
