@@ -10,8 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::apps::Apps;
 use crate::clock::Clock;
-use crate::http::{self, Http};
 use crate::housekeeping;
+use crate::http::{self, Http};
 use crate::id_token::IdTokens;
 use crate::ids::ClientId;
 use crate::keys::{Keys, KeysError};
@@ -92,8 +92,7 @@ impl App {
                 phase_timeout: Duration::from_millis(settings.database.phase_timeout_ms),
             },
         );
-        let id_tokens =
-            Arc::new(IdTokens::new(Arc::clone(&keys), settings.issuer(), settings.id_token.ttl_seconds));
+        let id_tokens = Arc::new(IdTokens::new(Arc::clone(&keys), settings.issuer(), settings.id_token.ttl_seconds));
         let sessions = Arc::new(Sessions {
             store: Arc::clone(&store),
             vault: Arc::clone(&vault),

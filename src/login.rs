@@ -110,8 +110,7 @@ impl LoginError {
     const fn rejects_token(&self) -> bool {
         matches!(
             self,
-            Self::TokenReplayed
-                | Self::Verifier(VerifierError::TokenRejected { .. } | VerifierError::Ambiguous { .. })
+            Self::TokenReplayed | Self::Verifier(VerifierError::TokenRejected { .. } | VerifierError::Ambiguous { .. })
         )
     }
 }
@@ -189,10 +188,8 @@ impl Login {
     async fn run(&self, admission: Admission, request: LoginRequest) -> Result<SignedIn, LoginError> {
         match self.sign_in(admission, &request).await {
             Err(error) if error.rejects_token() && self.rules.repeats_answers => {
-                let bearer = Bearer {
-                    client_id: Some(&request.app.client_id),
-                    device_fingerprint: &request.device.fingerprint,
-                };
+                let bearer =
+                    Bearer { client_id: Some(&request.app.client_id), device_fingerprint: &request.device.fingerprint };
                 let repeated = self.sessions.repeat_answer(&request.access_token, bearer).await?;
                 repeated.map(|grant| SignedIn { grant, new_user: false, fresh: false }).ok_or(error)
             }

@@ -256,12 +256,7 @@ impl Sessions {
         found.ok_or(SessionError::Invalid(Dead::Unknown))
     }
 
-    async fn find_live(
-        &self,
-        key: SessionKey,
-        bearer: Bearer<'_>,
-        now: OffsetDateTime,
-    ) -> Result<Live, SessionError> {
+    async fn find_live(&self, key: SessionKey, bearer: Bearer<'_>, now: OffsetDateTime) -> Result<Live, SessionError> {
         let session = self.find(key, now).await?;
         check_bearer(&session, bearer)?;
         self.live(session, now)

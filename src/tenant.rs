@@ -11,9 +11,7 @@ use crate::ids::{ClientId, UserId};
 use crate::phone_number::PhoneNumber;
 use crate::session::{Bearer, Live, SessionError, Sessions};
 use crate::session_token::{SessionToken, TokenHash, random_alphanumeric, sha256};
-use crate::store::{
-    App, AppKind, NewTenantToken, NewTicket, SecretHash, Store, StoreError, User, UserKey, UserStatus,
-};
+use crate::store::{App, AppKind, NewTenantToken, NewTicket, SecretHash, Store, StoreError, User, UserKey, UserStatus};
 use crate::vault::Vault;
 
 /// How long a tenant token is good for.

@@ -231,8 +231,7 @@ fn write(response: &mut Response, failure: &Failure, locale: Locale, form: Form)
         Form::TenantToken => Body::OAuth { error: failure.oauth_error.unwrap_or("invalid_request") },
     };
     let json = serde_json::to_vec(&body).expect("strings always serialize");
-    *response.status_mut() =
-        StatusCode::from_u16(failure.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(failure.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.body_mut() = json.into();
 
     let headers = response.headers_mut();

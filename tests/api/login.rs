@@ -46,7 +46,7 @@ async fn the_example_token_may_be_repeated_and_every_login_is_a_session_of_the_s
 
 #[tokio::test]
 async fn any_other_token_works_once() {
-    let app = TestApp::start().await;
+    let app = TestApp::with(&[("ONECLICK_LOGIN__RETRY_WINDOW_SECONDS", "0")]).await;
     assert_eq!(app.log_in("sandbox:13900001234").await.status, 200);
     let again = app.log_in("sandbox:13900001234").await;
     let message = "The access_token is invalid, expired or already used, please obtain a new one";
@@ -57,8 +57,9 @@ async fn any_other_token_works_once() {
 
 #[tokio::test]
 async fn a_token_that_opened_a_session_is_refused_by_a_replica_that_never_saw_it() {
-    let one = TestApp::start().await;
-    let other = TestApp::over(one.store.clone(), &[]).await;
+    let strict = [("ONECLICK_LOGIN__RETRY_WINDOW_SECONDS", "0")];
+    let one = TestApp::with(&strict).await;
+    let other = TestApp::over(one.store.clone(), &strict).await;
     assert_eq!(one.log_in("sandbox:13900001234").await.status, 200);
     let again = other.log_in("sandbox:13900001234").await;
     assert_eq!(
@@ -81,6 +82,7 @@ async fn an_unknown_number_is_registered_only_where_the_setting_or_the_app_says_
         kind: AppKind::Sdk,
         enabled: true,
         auto_register: Some(true),
+        secret_hash: None,
     };
     app.store.register_app(&registering, app.clock.now()).await.unwrap();
     let replica = TestApp::over(app.store.clone(), &[("ONECLICK_REGISTRATION__AUTO_REGISTER", "false")]).await;
@@ -113,6 +115,7 @@ async fn a_disabled_app_and_a_tenant_app_log_nobody_in() {
         kind: AppKind::Tenant,
         enabled: true,
         auto_register: None,
+        secret_hash: None,
     };
     app.store.register_app(&tenant, app.clock.now()).await.unwrap();
     let replica = TestApp::over(app.store.clone(), &[]).await;

@@ -4,4 +4,8 @@ mod checks;
 mod failures;
 mod id_token;
 mod login;
+mod lost_answer;
+mod sessions;
+mod tenant_token;
+mod tenants;
 mod well_known;

@@ -79,6 +79,26 @@ pub fn settings(variables: &[(&str, &str)]) -> Settings {
     Settings::load(None, &all).unwrap()
 }
 
+/// A device's call with a session_token.
+pub fn with_session(path: &str, session_token: &str) -> Call {
+    let mut call = login("").without("Content-Type").and("session-token", session_token).body("");
+    call.path = path.to_owned();
+    call
+}
+
+/// A tenant's call with a Bearer token and a JSON body.
+pub fn tenant_call(path: &str, bearer: &str, body: &Value) -> Call {
+    Call {
+        method: Method::POST,
+        path: path.to_owned(),
+        headers: vec![
+            ("Authorization".to_owned(), format!("Bearer {bearer}").into_bytes()),
+            ("Content-Type".to_owned(), b"application/json".to_vec()),
+        ],
+        body: body.to_string().into_bytes(),
+    }
+}
+
 /// A request that begins complete and is then spoilt by the test.
 #[derive(Clone)]
 pub struct Call {
@@ -106,6 +126,11 @@ pub fn login(access_token: &str) -> Call {
 }
 
 impl Call {
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
     pub fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(header, _)| !header.eq_ignore_ascii_case(name));
         self
