@@ -38,6 +38,7 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
 
     let management = Bound::new("server.management_listen", &mut settings.server.management_listen)?.listen()?;
     let public = Bound::new("server.listen", &mut settings.server.listen)?;
+    tracing::info!(server.management_listen = %settings.server.management_listen, "answering health checks");
     let readiness = Arc::new(Readiness::default());
     let management_end = Shutdown::new();
     let management = serve_on(management, health::router(Arc::clone(&readiness)), &settings);
