@@ -58,12 +58,16 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
         readiness.drain();
     });
     let ended = serve_on(public, app.router(), &settings).run(shutdown.clone()).await;
-    if shutdown.phase() == Phase::Now {
-        return Err(CliError::Interrupted);
+    let close = async {
+        app.close().await;
+        management_end.advance(Phase::Closing);
+        let _ = management.await;
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.reached(Phase::Now) => return Err(CliError::Interrupted),
+        () = close => {}
     }
-    app.close().await;
-    management_end.advance(Phase::Closing);
-    let _ = management.await;
     tracing::info!(connections.cut = ended.cut, "ended");
     Ok(())
 }
