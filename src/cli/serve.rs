@@ -38,7 +38,12 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
 
     let management = Bound::new("server.management_listen", &mut settings.server.management_listen)?.listen()?;
     let public = Bound::new("server.listen", &mut settings.server.listen)?;
-    tracing::info!(server.management_listen = %settings.server.management_listen, "answering health checks");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        server.listen = %settings.server.listen,
+        server.management_listen = %settings.server.management_listen,
+        "starting"
+    );
     let readiness = Arc::new(Readiness::default());
     let management_end = Shutdown::new();
     let management = serve_on(management, health::router(Arc::clone(&readiness)), &settings);
