@@ -132,22 +132,24 @@ impl Program {
         Self { child, stdout, stderr, listen: nowhere, management: nowhere, client, _folder: Arc::clone(&setup.folder) }
     }
 
-    /// Its first line says where it answers health checks, a later one that it takes logins.
+    /// Its first line names both addresses; from then on it answers health checks.
     pub async fn wait_until_alive(&mut self) {
-        self.management = self.wait_for_address("answering health checks", "server.management_listen").await;
+        let line = self.wait_for_line("starting").await;
+        let address = |field: &str| line[field].as_str().unwrap().parse().unwrap();
+        (self.listen, self.management) = (address("server.listen"), address("server.management_listen"));
     }
 
+    /// Until it takes logins.
     pub async fn wait_until_listening(&mut self) {
         self.wait_until_alive().await;
-        self.listen = self.wait_for_address("listening", "server.listen").await;
+        self.wait_for_line("listening").await;
     }
 
-    async fn wait_for_address(&mut self, message: &str, field: &str) -> SocketAddr {
+    async fn wait_for_line(&mut self, message: &str) -> Value {
         let give_up_at = Instant::now() + PATIENCE;
         loop {
-            let said = self.log_lines().into_iter().find(|line| line["message"] == message);
-            if let Some(line) = said {
-                return line[field].as_str().unwrap().parse().unwrap();
+            if let Some(line) = self.log_lines().into_iter().find(|line| line["message"] == message) {
+                return line;
             }
             let ended = self.child.try_wait().unwrap();
             let patient = ended.is_none() && Instant::now() < give_up_at;
