@@ -4,6 +4,7 @@
 mod files;
 mod floors;
 mod paths;
+mod readme;
 mod source;
 
 use std::fs;
