@@ -1,4 +1,52 @@
 //! One-click login with the phone's own number.
+//!
+//! A mobile app obtains a single-use token from Alibaba Cloud's number-verification SDK. This server exchanges it for
+//! the phone number, finds or registers the user, opens a session and answers with a session_token and a signed
+//! id_token. The README says how to run it and what is on the wire; this page says where things are.
+//!
+//! # Floors
+//!
+//! Imports go down only. On one floor they may go sideways, but never round in a circle. A test (`tests/house`) reads
+//! this table and the sources, so a new module needs a place here before it compiles into a green build.
+//!
+//! | floor | modules | what it knows |
+//! |---|---|---|
+//! | 4 composition | [`cli`], [`server`], [`app`], [`settings`], [`telemetry`] | everything, and decides nothing |
+//! | 3 edge | [`http`] | HTTP in, HTTP out, in the contract's form |
+//! | 2 use cases | [`login`], [`readiness`] | procedures; no axum, no SQL, no JSON of the wire |
+//! | 1 capabilities | [`verifier`], [`store`], [`session_writer`], [`apps`], [`keys`], [`id_token`], [`vault`] | each its own outside world, and its own error |
+//! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`locale`], [`clock`], [`error_chain`] | plain types, no network, no database |
+//!
+//! Below floor 4 only [`http`] may name axum; only [`store`] may name sqlx; only [`verifier`] and `cli::healthcheck`
+//! may name reqwest.
+//!
+//! # A login in eight steps
+//!
+//! 1. [`server::Server::run`] accepts the connection. [`http::router`] gives the request its id and its span, and its
+//!    handler reads the request in the contract's order of checks: the device headers, then `X-client-id` against the
+//!    snapshot in [`apps::Apps`], then the body, read by an extractor of our own.
+//! 2. [`login::Login::admit`] takes a place in the session writer's queue. If the database takes no writes, or too many
+//!    logins wait, the answer is "busy" here, with the token unspent.
+//! 3. [`login::Login::log_in`] goes on in a task of its own: a client that goes away must not turn a spent token into
+//!    nothing.
+//! 4. [`verifier::PhoneNumberVerifier::verify`] turns the token into a [`phone_number::PhoneNumber`]: under its own
+//!    deadline, at most once, and with no database connection held.
+//! 5. [`vault::Vault::phone_index`] makes the blind index that finds the user; [`vault::Vault::seal_phone`] seals the
+//!    number for a user who may have to be registered; [`session_token::SessionToken::generate`] draws the
+//!    session_token, of which only the hash goes on.
+//! 6. [`session_writer::Admission::open`] hands the row in. All logins that wait are committed together by
+//!    [`store::Store::open_sessions`], and each gets its own [`store::Outcome`]. Nothing is answered 200 before its row
+//!    is durable.
+//! 7. [`id_token::IdTokens::issue`] signs the claims with the active key, kept in memory by [`keys::Keys`].
+//! 8. The handler writes the contract's four keys. Whatever failed instead is a [`login::LoginError`]; one exhaustive
+//!    match in [`http`] turns it into a row of [`error_code::ErrorCode`], and one layer into an answer. The cause goes
+//!    to the log and never to the client.
+//!
+//! # Reading order
+//!
+//! [`http`] (the one route table and the one stack of layers), [`login`] (the procedure), [`verifier`] and [`store`]
+//! (the two traits in front of the outside), [`session_writer`], then [`app`] (how it is wired) and `cli::serve` (how
+//! it starts and ends). Of the tests, `tests/api/login.rs` first.
 
 pub mod app;
 pub mod apps;

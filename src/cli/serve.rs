@@ -38,6 +38,12 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
 
     let management = Bound::new("server.management_listen", &mut settings.server.management_listen)?.listen()?;
     let public = Bound::new("server.listen", &mut settings.server.listen)?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        server.listen = %settings.server.listen,
+        server.management_listen = %settings.server.management_listen,
+        "starting"
+    );
     let readiness = Arc::new(Readiness::default());
     let management_end = Shutdown::new();
     let management = serve_on(management, health::router(Arc::clone(&readiness)), &settings);
@@ -57,12 +63,16 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
         readiness.drain();
     });
     let ended = serve_on(public, app.router(), &settings).run(shutdown.clone()).await;
-    if shutdown.phase() == Phase::Now {
-        return Err(CliError::Interrupted);
+    let close = async {
+        app.close().await;
+        management_end.advance(Phase::Closing);
+        let _ = management.await;
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.reached(Phase::Now) => return Err(CliError::Interrupted),
+        () = close => {}
     }
-    app.close().await;
-    management_end.advance(Phase::Closing);
-    let _ = management.await;
     tracing::info!(connections.cut = ended.cut, "ended");
     Ok(())
 }

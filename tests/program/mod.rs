@@ -1,1 +1,15 @@
-//! The real binary, end to end.
+//! The real program, started as an operator starts it, and killed as an operator never would.
+
+mod canaries;
+mod clients;
+mod commands;
+mod database_trouble;
+mod first_minutes;
+mod forwarder;
+mod kill;
+mod log_lines;
+mod refusals;
+mod replicas;
+mod rows;
+mod signals;
+mod wire;

@@ -1,4 +1,6 @@
 //! What the tests share.
 
 pub mod app;
+pub mod get_mobile;
 pub mod postgres;
+pub mod program;

@@ -1,0 +1,27 @@
+# What is typed often. `make` alone shows it.
+
+IMAGE ?= oneclick-login
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench image
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## serve on 127.0.0.1:8080 with what development makes by itself
+	cargo run --locked
+
+test: ## all tests; they find or start the Postgres they need
+	cargo test --locked
+
+check: ## what .ci/run asks besides the tests
+	cargo fmt --check
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; \
+	else echo 'dependencies not checked: cargo install --locked cargo-deny'; fi
+
+bench: ## logins per second, and what one costs
+	cargo bench --locked
+
+image: ## the container image
+	docker build --tag $(IMAGE) .

@@ -1,1 +1,0 @@
-//! The floors: imports go down only.
