@@ -9,6 +9,7 @@ mod aliyun;
 mod api;
 mod house;
 mod program;
+mod races;
 mod settings;
 mod store;
 mod wire;

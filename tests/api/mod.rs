@@ -7,5 +7,5 @@ mod login;
 mod lost_answer;
 mod sessions;
 mod tenant_token;
-mod tenants;
+pub mod tenants;
 mod well_known;

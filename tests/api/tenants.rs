@@ -32,7 +32,7 @@ pub async fn register(app: &TestApp, client_id: &str) -> Secret {
     secret
 }
 
-async fn bearer(app: &TestApp) -> String {
+pub async fn bearer(app: &TestApp) -> String {
     let secret = register(app, TENANT).await;
     super::tenant_token::request(app, TENANT, secret.expose()).await.text("access_token")
 }
