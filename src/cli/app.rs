@@ -55,7 +55,7 @@ pub enum Switch {
     Off,
 }
 
-fn client_id(text: &str) -> Result<ClientId, InvalidClientId> {
+pub(super) fn client_id(text: &str) -> Result<ClientId, InvalidClientId> {
     ClientId::parse(text)
 }
 

@@ -35,7 +35,7 @@ pub struct Which {
     #[arg(long)]
     user: Option<Uuid>,
     /// All sessions of an application
-    #[arg(long, value_name = "CLIENT_ID", value_parser = ClientId::parse::<&str>)]
+    #[arg(long, value_name = "CLIENT_ID", value_parser = super::app::client_id)]
     all_of_client: Option<ClientId>,
 }
 

@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions, Connection, FromRow, PgConnection};
 use tokio::time::{Instant, sleep};
 
 use super::PostgresStore;
-use super::error::{MIGRATE, absent_schema, no_connection};
+use super::error::{MIGRATE, absent_schema, classify, no_connection};
 use crate::store::StoreError;
 
 /// While a migration waits for a table's lock, every login queues behind it: so it waits less than a login would, lets
@@ -47,7 +47,7 @@ pub(super) async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError
     let mut connection = options.connect().await.map_err(no_connection)?;
     // Before the time limit for locks, which concerns this one as well. The migrator's own is the same lock once more.
     connection.lock().await.map_err(migration_failed)?;
-    sqlx::raw_sql(LIMITS).execute(&mut connection).await?;
+    sqlx::raw_sql(LIMITS).execute(&mut connection).await.map_err(classify)?;
     let gives_up_at = Instant::now() + LOCK_PATIENCE;
     while let Err(error) = apply(&mut connection).await {
         if sqlstate(&error).as_deref() != Some(LOCK_NOT_AVAILABLE) || Instant::now() > gives_up_at {
@@ -56,7 +56,7 @@ pub(super) async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError
         sleep(LOCK_RETRY_PAUSE).await;
     }
     // Ends the session, and the lock with it.
-    Ok(connection.close().await?)
+    connection.close().await.map_err(classify)
 }
 
 async fn apply(connection: &mut PgConnection) -> Result<(), MigrateError> {
@@ -76,7 +76,7 @@ fn migration_failed(error: MigrateError) -> StoreError {
              give `oneclick-login migrate` the url of Postgres itself"
                 .to_owned(),
         ),
-        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => cause.into(),
+        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => classify(cause),
         MigrateError::VersionMismatch(version) => changed(version),
         MigrateError::Dirty(version) => half_applied(version),
         error => StoreError::Other(error.into()),
