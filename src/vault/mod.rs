@@ -7,12 +7,14 @@
 //! master key ─wraps─▶ phone_index   HMAC-SHA-256: finds a user without storing the number
 //!                     phone_seal    AES-256-GCM:  the number, bound to its user's id
 //!                     signing_wrap  AES-256-GCM:  private signing keys, each bound to its kid
-//!                     answer_seal   HMAC-SHA-256: derives a key for each access token
+//!                     answer_seal   HMAC-SHA-256: derives a sealing key from each access token and session_token
 //! ```
 
+mod answer_seal;
 mod master_key;
 mod sealer;
 
+use answer_seal::{AnswerSeal, Use};
 use aws_lc_rs::hmac;
 use time::OffsetDateTime;
 
@@ -20,15 +22,18 @@ pub use master_key::{MasterKey, MasterKeyError};
 pub use sealer::Unsealable;
 use sealer::{KEY_BYTES, Sealer};
 
-use crate::ids::UserId;
+use crate::ids::{SessionId, UserId};
 use crate::phone_number::PhoneNumber;
+use crate::session_token::SessionToken;
 use crate::store::{DataKey, KeyPurpose, NewDataKey, PhoneIndex, Store, StoreError};
+use crate::verifier::AccessToken;
 
 /// The unwrapped data keys, for as long as the process lives.
 pub struct Vault {
     phone_index: hmac::Key,
     phone_seal: Sealer,
     signing_wrap: Sealer,
+    answer_seal: AnswerSeal,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -73,11 +78,12 @@ impl Vault {
         };
         let sealer = |purpose| open(purpose).map(|(id, key)| Sealer::new(id, &key));
         let (_, phone_index) = open(KeyPurpose::PhoneIndex)?;
-        open(KeyPurpose::AnswerSeal)?;
+        let (answer_seal_id, answer_seal) = open(KeyPurpose::AnswerSeal)?;
         Ok(Self {
             phone_index: hmac::Key::new(hmac::HMAC_SHA256, &phone_index),
             phone_seal: sealer(KeyPurpose::PhoneSeal)?,
             signing_wrap: sealer(KeyPurpose::SigningWrap)?,
+            answer_seal: AnswerSeal::new(answer_seal_id, &answer_seal),
         })
     }
 
@@ -104,6 +110,34 @@ impl Vault {
 
     pub fn unwrap_signing_key(&self, kid: &str, wrapped: &[u8]) -> Result<Vec<u8>, Unsealable> {
         self.signing_wrap.open(kid.as_bytes(), wrapped)
+    }
+
+    /// Seals a login's session_token for whoever comes back with the same access token.
+    pub fn seal_answer(&self, access_token: &AccessToken, session: SessionId, answer: &SessionToken) -> Vec<u8> {
+        self.answer_seal.seal((Use::Answer, access_token.expose()), session, answer)
+    }
+
+    pub fn open_answer(
+        &self,
+        access_token: &AccessToken,
+        session: SessionId,
+        sealed: &[u8],
+    ) -> Result<SessionToken, Unsealable> {
+        self.answer_seal.open((Use::Answer, access_token.expose()), session, sealed)
+    }
+
+    /// Seals the token that replaces `predecessor` for whoever comes back with that.
+    pub fn seal_successor(&self, predecessor: &SessionToken, session: SessionId, successor: &SessionToken) -> Vec<u8> {
+        self.answer_seal.seal((Use::Successor, predecessor.expose()), session, successor)
+    }
+
+    pub fn open_successor(
+        &self,
+        predecessor: &SessionToken,
+        session: SessionId,
+        sealed: &[u8],
+    ) -> Result<SessionToken, Unsealable> {
+        self.answer_seal.open((Use::Successor, predecessor.expose()), session, sealed)
     }
 }
 
@@ -169,5 +203,19 @@ mod tests {
         let wrapped = vault.wrap_signing_key("kid-a", b"private");
         assert_eq!(vault.unwrap_signing_key("kid-a", &wrapped), Ok(b"private".to_vec()));
         assert_eq!(vault.unwrap_signing_key("kid-b", &wrapped), Err(Unsealable));
+    }
+
+    #[test]
+    fn an_answer_and_a_successor_come_back_to_the_holder_of_the_token_before_them() {
+        let vault = vault(&MasterKey::generate());
+        let session = SessionId::new(OffsetDateTime::UNIX_EPOCH);
+        let (old, new) = (SessionToken::generate(), SessionToken::generate());
+        let access_token = AccessToken::parse(old.expose()).unwrap();
+        let answer = vault.seal_answer(&access_token, session, &new);
+        let successor = vault.seal_successor(&old, session, &new);
+        assert_eq!(vault.open_answer(&access_token, session, &answer), Ok(new.clone()));
+        assert_eq!(vault.open_successor(&old, session, &successor), Ok(new));
+        assert_eq!(vault.open_answer(&access_token, session, &successor), Err(Unsealable));
+        assert_eq!(vault.open_successor(&old, session, &answer), Err(Unsealable));
     }
 }
