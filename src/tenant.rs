@@ -123,16 +123,20 @@ impl Tenants {
         Ok(ticket)
     }
 
-    /// The user of a ticket, which is used up by this; session and user are looked at again.
+    /// The user of a ticket; session and user are looked at again. Using the ticket up comes last, so that trouble on
+    /// the way there leaves it good: of concurrent calls, whoever uses it up has everything to answer with.
     pub async fn redeem_ticket(&self, ticket: &str, device_fingerprint: &str) -> Result<Live, TenantError> {
-        let session = self.store.use_ticket(&hash(ticket), device_fingerprint, self.clock.now()).await?;
-        let session = session.ok_or(TenantError::InvalidTicket("unknown, used, expired or of another device"))?;
-        match self.sessions.find_live_by_id(session).await {
+        const NOT_GOOD: TenantError = TenantError::InvalidTicket("unknown, used, expired or of another device");
+        let (ticket, now) = (hash(ticket), self.clock.now());
+        let session = self.store.find_ticket(&ticket, device_fingerprint, now).await?.ok_or(NOT_GOOD)?;
+        let live = match self.sessions.find_live_by_id(session).await {
             Err(SessionError::Invalid(_) | SessionError::UserDisabled) => {
-                Err(TenantError::InvalidTicket("its session has ended"))
+                return Err(TenantError::InvalidTicket("its session has ended"));
             }
-            live => Ok(live?),
-        }
+            live => live?,
+        };
+        self.store.use_ticket(&ticket, device_fingerprint, now).await?.ok_or(NOT_GOOD)?;
+        Ok(live)
     }
 
     /// Disables or enables a user; disabling ends all of the user's sessions for good.

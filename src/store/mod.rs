@@ -137,6 +137,14 @@ pub trait Store: Send + Sync {
 
     async fn add_ticket(&self, ticket: &NewTicket) -> Result<(), StoreError>;
 
+    /// The session of an unused, unexpired ticket for this device.
+    async fn find_ticket(
+        &self,
+        ticket: &TokenHash,
+        device_fingerprint: &str,
+        now: OffsetDateTime,
+    ) -> Result<Option<SessionId>, StoreError>;
+
     /// Uses up an unexpired ticket for this device and returns its session; of concurrent uses, exactly one gets it.
     async fn use_ticket(
         &self,

@@ -159,6 +159,15 @@ impl Store for PostgresStore {
         self.insert_ticket(ticket).await
     }
 
+    async fn find_ticket(
+        &self,
+        ticket: &TokenHash,
+        device_fingerprint: &str,
+        now: OffsetDateTime,
+    ) -> Result<Option<SessionId>, StoreError> {
+        self.select_ticket(ticket, device_fingerprint, now).await
+    }
+
     async fn use_ticket(
         &self,
         ticket: &TokenHash,

@@ -15,6 +15,14 @@ insert into tickets (ticket_hash, session_id, client_id, device_fingerprint, cre
 values ($1, $2, $3, $4, $5, $6)
 on conflict (ticket_hash) do nothing";
 
+const FIND: &str = r"
+select session_id
+from tickets
+where ticket_hash = $1
+  and device_fingerprint = $2
+  and used_at is null
+  and expires_at > $3";
+
 /// Of concurrent uses, one updates the row; the others wait for it and then find `used_at` set.
 const USE: &str = r"
 update tickets
@@ -41,7 +49,7 @@ where tickets.ticket_hash = expired.ticket_hash
 returning true";
 
 #[derive(FromRow)]
-struct UsedRow {
+struct TicketRow {
     session_id: Uuid,
 }
 
@@ -57,6 +65,17 @@ impl PostgresStore {
         self.count(statement).await.map(drop)
     }
 
+    pub(super) async fn select_ticket(
+        &self,
+        ticket: &TokenHash,
+        device_fingerprint: &str,
+        now: OffsetDateTime,
+    ) -> Result<Option<SessionId>, StoreError> {
+        let statement = sqlx::query(FIND).bind(ticket.0).bind(device_fingerprint).bind(now);
+        let found: Option<TicketRow> = self.fetch(statement).await?.pop();
+        Ok(found.map(|row| SessionId(row.session_id)))
+    }
+
     pub(super) async fn consume_ticket(
         &self,
         ticket: &TokenHash,
@@ -64,7 +83,7 @@ impl PostgresStore {
         now: OffsetDateTime,
     ) -> Result<Option<SessionId>, StoreError> {
         let statement = sqlx::query(USE).bind(ticket.0).bind(device_fingerprint).bind(now);
-        let used: Option<UsedRow> = self.fetch(statement).await?.pop();
+        let used: Option<TicketRow> = self.fetch(statement).await?.pop();
         Ok(used.map(|row| SessionId(row.session_id)))
     }
 

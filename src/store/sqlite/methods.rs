@@ -172,6 +172,15 @@ impl Store for SqliteStore {
         in_transaction!(self, tickets::add, ticket)
     }
 
+    async fn find_ticket(
+        &self,
+        ticket: &TokenHash,
+        device_fingerprint: &str,
+        now: OffsetDateTime,
+    ) -> Result<Option<SessionId>, StoreError> {
+        self.limited(tickets::find(&self.readers, ticket, device_fingerprint, now)).await
+    }
+
     async fn use_ticket(
         &self,
         ticket: &TokenHash,

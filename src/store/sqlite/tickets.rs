@@ -1,6 +1,6 @@
 //! One-time tickets. It must not know who may ask for one, nor whether its session is still live.
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -26,6 +26,28 @@ pub(super) async fn add(db: &mut SqliteConnection, ticket: &NewTicket) -> Result
     .execute(db)
     .await?;
     Ok(())
+}
+
+pub(super) async fn find(
+    db: &SqlitePool,
+    ticket: &TokenHash,
+    device_fingerprint: &str,
+    now: OffsetDateTime,
+) -> Result<Option<SessionId>, Failure> {
+    let session: Option<Uuid> = sqlx::query_scalar(
+        "select session_id
+         from tickets
+         where ticket_hash = ?1
+           and device_fingerprint = ?2
+           and used_at is null
+           and expires_at > ?3",
+    )
+    .bind(ticket.0.as_slice())
+    .bind(device_fingerprint)
+    .bind(unix_micros(now))
+    .fetch_optional(db)
+    .await?;
+    Ok(session.map(SessionId))
 }
 
 /// Of concurrent uses, the first to get the writer sets `used_at`, which the others then find.
