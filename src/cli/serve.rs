@@ -78,7 +78,7 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
 }
 
 fn serve_on(listener: TcpListener, router: Router, settings: &Settings) -> Server {
-    Server::new(listener, router, limits(settings), Arc::new(http::refuse_host))
+    Server::new(listener, router, limits(settings), Arc::new(|parts| http::refuse_host(parts, Clock::system().now())))
 }
 
 /// A port that is ours and does not listen yet: a connection is refused, not left waiting, until the app is open.

@@ -14,7 +14,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use time::OffsetDateTime;
 
+use super::request_id::HeaderId;
 use super::{Http, LOGIN_PATH, TENANT_TOKEN_PATH};
 use crate::error_code::ErrorCode;
 use crate::locale::Locale;
@@ -261,11 +263,14 @@ fn language(headers: &HeaderMap) -> Option<Locale> {
     Locale::from_tag(first.to_str().ok()?)
 }
 
-/// Answers a request without exactly one `Host`, which never reaches the router.
-pub fn refuse_host(parts: &Parts) -> Response {
+/// Answers a request without exactly one `Host`, which never reaches the router and its layers.
+pub fn refuse_host(parts: &Parts, now: OffsetDateTime) -> Response {
     let failure = Failure::format("Host").closing();
     let mut response = StatusCode::BAD_REQUEST.into_response();
     let locale = language(&parts.headers).unwrap_or(Locale::En);
     write(&mut response, &failure, locale, Form::of(parts.uri.path()));
+    let id = HeaderId::of(&parts.headers, now);
+    tracing::info!(request.id = %id.0, error.code = failure.code.number(), "request without one host");
+    id.write(response.headers_mut());
     response
 }

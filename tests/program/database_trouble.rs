@@ -100,7 +100,10 @@ async fn cut_connections_cost_only_the_logins_of_that_time() {
             assert_eq!((answer.status.as_u16(), answer.error_code().as_str()), (500, "IDAAS.SDK.COM.0002"));
         }
         let spent = peer.ledger().iter().filter(|token| token.contains(&format!("down{round}"))).count();
-        assert_eq!(spent, 1, "a dead database must not burn billed tokens: the first finds out, the others are turned away");
+        assert_eq!(
+            spent, 1,
+            "a dead database must not burn billed tokens: the first finds out, the others are turned away"
+        );
         not_ready(&program, "the database takes no sessions").await;
         assert_eq!(program.health("/livez").await.status, 200);
 

@@ -118,9 +118,7 @@ async fn one_ticket_is_redeemed_exactly_once() {
     let app = &replicas.apps[0];
     let bearer = crate::api::tenants::bearer(app).await;
     let token = app.log_in("sandbox:13900001234:race").await.text("session_token");
-    let body = |key: &str, value: &str| {
-        json!({ "operating_sys_version": "1", "device_fingerprint": "156aysdna213sc50", key: value })
-    };
+    let body = |key: &str, value: &str| json!({ "operating_sys_version": "1", "device_fingerprint": "156aysdna213sc50", key: value });
     let draw = tenant_call("/api/v2/tenant/sso/session-token/sso-ticket", &bearer, &body("session_token", &token));
     let ticket = app.send(draw.build()).await.text("sso_ticket");
     let redeem: Call = tenant_call("/api/v2/tenant/sso/sso-ticket/verify", &bearer, &body("sso_ticket", &ticket));
