@@ -182,6 +182,7 @@ async fn register_apps(settings: &Settings, store: &dyn Store, clock: &Clock) ->
             kind: AppKind::Sdk,
             enabled: true,
             auto_register: app.auto_register,
+            secret_hash: None,
         };
         if store.add_app(&app, clock.now()).await? {
             tracing::info!(app.client_id = app.client_id.as_str(), "registered an app from the settings");

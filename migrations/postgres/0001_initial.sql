@@ -50,6 +50,9 @@ create table users (
     constraint users_epoch_check        check (session_epoch >= 0)
 );
 
+-- For taking away what a login left behind that raced with the erasing of its user.
+create index users_erased on users (updated_at) where status = 'erased';
+
 create table sessions (
     id                    uuid        not null,
     token_hash            bytea       not null,
@@ -92,9 +95,15 @@ create unique index sessions_previous_token_hash_key on sessions (previous_token
 -- A user's sessions in order; the newest is the last login.
 create index sessions_user on sessions (user_id, created_at);
 
--- For the purge alone. Sessions expire about in the order in which they were inserted, so a summary of each block range
--- finds them, at next to no cost for a login.
-create index sessions_expiry on sessions using brin (expires_at) with (autosummarize = on);
+-- For the purge alone, which compares exactly this: the later of a session's expiry and two hours after it was opened,
+-- when no access token can be left that it has to guard against. (In UTC, since an index takes no arithmetic that might
+-- depend on a time zone.) Not brin: a block range keeps the oldest time it ever saw, also when its rows are purged and
+-- new ones take their place, so that after one lifetime of sessions every range would seem to have something to purge.
+create index sessions_purge on sessions
+    (greatest(expires_at at time zone 'utc', created_at at time zone 'utc' + interval '2 hours'));
+
+-- For revoking the sessions of one app, a batch at a time. Ids go with time, so each app's entries are added at its end.
+create index sessions_unrevoked on sessions (client_id, id) where revoked_at is null;
 
 -- Sessions come and go in time's order and are rarely updated. At the default of a fifth of the table, vacuum would run
 -- once in days on many millions of rows and hold up everything else when it does.
@@ -120,25 +129,24 @@ create table apps (
     constraint apps_secret_hash_check check (octet_length(secret_hash) = 32)
 );
 
+-- No state is kept: what a key does at a moment follows from the times below and from the generation after it.
 create table signing_keys (
     -- RFC 7638 thumbprint: base64url of SHA-256.
     kid                 text        collate "C" not null,
+    -- Counted from 1. Unique, so that of the replicas that make or rotate a key together one wins.
+    generation          bigint      not null,
     alg                 text        not null,
     private_key_wrapped bytea       not null,
     -- As text: what was published once stays the same to the byte.
     public_jwk          text        not null,
-    state               text        not null,
     created_at          timestamptz not null,
-    activated_at        timestamptz,
-    retired_at          timestamptz,
-    constraint signing_keys_pk          primary key (kid),
-    constraint signing_keys_kid_check   check (octet_length(kid) between 1 and 128),
-    constraint signing_keys_alg_check   check (alg in ('ES256', 'RS256', 'EdDSA')),
-    constraint signing_keys_state_check check (state in ('next', 'active', 'retiring'))
+    signs_from          timestamptz not null,
+    constraint signing_keys_pk               primary key (kid),
+    constraint signing_keys_generation_key   unique (generation),
+    constraint signing_keys_generation_check check (generation > 0),
+    constraint signing_keys_kid_check        check (octet_length(kid) between 1 and 128),
+    constraint signing_keys_alg_check        check (alg in ('ES256', 'RS256', 'EdDSA'))
 );
-
--- One winner among replicas that make or rotate a key together.
-create unique index signing_keys_one_in_state on signing_keys (state) where state in ('next', 'active');
 
 -- One-time tickets that a tenant hands from one application to another.
 create table tickets (
@@ -156,6 +164,7 @@ create table tickets (
     constraint tickets_lifetime_check    check (expires_at > created_at)
 );
 
+-- For the purge. It keeps the table so small that erasing a user, the one search by session, needs no index.
 create index tickets_expiry on tickets (expires_at);
 
 create table tenant_tokens (

@@ -88,8 +88,11 @@ create unique index sessions_previous_token_hash_key on sessions (previous_token
 -- A user's sessions in order; the newest is the last login.
 create index sessions_user on sessions (user_id, created_at);
 
--- For the purge alone. Sessions expire about in the order in which they were inserted, so a login adds at the end.
-create index sessions_expiry on sessions (expires_at);
+-- For the purge alone, which compares exactly this: the later of a session's expiry and two hours after it was opened.
+create index sessions_purge on sessions (max(expires_at, created_at + 7200000000));
+
+-- For revoking the sessions of one app, a batch at a time.
+create index sessions_unrevoked on sessions (client_id, id) where revoked_at is null;
 
 create table apps (
     client_id     text    not null,
@@ -110,23 +113,23 @@ create table apps (
     constraint apps_secret_hash_check   check (length(secret_hash) = 32)
 ) strict;
 
+-- No state is kept: what a key does at a moment follows from the times below and from the generation after it.
 create table signing_keys (
     -- RFC 7638 thumbprint: base64url of SHA-256.
     kid                 text    not null,
+    -- Counted from 1. Unique, so that of the processes that make or rotate a key together one wins.
+    generation          integer not null,
     alg                 text    not null,
     private_key_wrapped blob    not null,
     public_jwk          text    not null,
-    state               text    not null,
     created_at          integer not null,
-    activated_at        integer,
-    retired_at          integer,
-    constraint signing_keys_pk          primary key (kid),
-    constraint signing_keys_kid_check   check (length(kid) between 1 and 128),
-    constraint signing_keys_alg_check   check (alg in ('ES256', 'RS256', 'EdDSA')),
-    constraint signing_keys_state_check check (state in ('next', 'active', 'retiring'))
+    signs_from          integer not null,
+    constraint signing_keys_pk               primary key (kid),
+    constraint signing_keys_generation_key   unique (generation),
+    constraint signing_keys_generation_check check (generation > 0),
+    constraint signing_keys_kid_check        check (length(kid) between 1 and 128),
+    constraint signing_keys_alg_check        check (alg in ('ES256', 'RS256', 'EdDSA'))
 ) strict;
-
-create unique index signing_keys_one_in_state on signing_keys (state) where state in ('next', 'active');
 
 -- One-time tickets that a tenant hands from one application to another.
 create table tickets (
@@ -145,6 +148,7 @@ create table tickets (
     constraint tickets_lifetime_check    check (expires_at > created_at)
 ) strict;
 
+-- For the purge. It keeps the table so small that erasing a user, the one search by session, needs no index.
 create index tickets_expiry on tickets (expires_at);
 
 create table tenant_tokens (

@@ -65,7 +65,7 @@ pub async fn run(command: Command, settings: &Settings, out: &mut dyn Write) -> 
                 Kind::Tenant => AppKind::Tenant,
             };
             let auto_register = auto_register.map(|switch| switch == Switch::On);
-            let app = App { client_id, name, kind, enabled: true, auto_register };
+            let app = App { client_id, name, kind, enabled: true, auto_register, secret_hash: None };
             let done = if store.register_app(&app, now).await? { "registered" } else { "updated" };
             say(out, format_args!("{done} app {}", app.client_id))?;
         }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
+use super::StoreError;
 use crate::device::Device;
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
@@ -301,4 +302,9 @@ pub struct NewTicket {
     pub device_fingerprint: String,
     pub created_at: OffsetDateTime,
     pub expires_at: OffsetDateTime,
+}
+
+/// Reads a client id that one of the stores kept.
+pub(super) fn stored_client_id(text: String) -> Result<ClientId, StoreError> {
+    ClientId::parse(text).map_err(|_| StoreError::Corrupt { what: "client id" })
 }

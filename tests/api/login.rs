@@ -81,6 +81,7 @@ async fn an_unknown_number_is_registered_only_where_the_setting_or_the_app_says_
         kind: AppKind::Sdk,
         enabled: true,
         auto_register: Some(true),
+        secret_hash: None,
     };
     app.store.register_app(&registering, app.clock.now()).await.unwrap();
     let replica = TestApp::over(app.store.clone(), &[("ONECLICK_REGISTRATION__AUTO_REGISTER", "false")]).await;
@@ -113,6 +114,7 @@ async fn a_disabled_app_and_a_tenant_app_log_nobody_in() {
         kind: AppKind::Tenant,
         enabled: true,
         auto_register: None,
+        secret_hash: None,
     };
     app.store.register_app(&tenant, app.clock.now()).await.unwrap();
     let replica = TestApp::over(app.store.clone(), &[]).await;

@@ -13,6 +13,7 @@ fn app(client_id: &str) -> App {
         kind: AppKind::Sdk,
         enabled: true,
         auto_register: None,
+        secret_hash: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use oneclick_login::store::{DataKey, KeyPurpose, KeyState, NewDataKey, SigningKeyRow};
+use oneclick_login::store::{DataKey, KeyPurpose, NewDataKey, SigningKeyRow};
 use time::Duration;
 use tokio::task::JoinSet;
 
@@ -15,16 +15,15 @@ fn candidates(replica: u8, purposes: &[KeyPurpose]) -> Vec<NewDataKey> {
     purposes.iter().map(candidate).collect()
 }
 
-fn signing_key(kid: &str, state: KeyState) -> SigningKeyRow {
+fn signing_key(kid: &str, generation: u32) -> SigningKeyRow {
     SigningKeyRow {
         kid: kid.to_owned(),
+        generation,
         alg: "ES256".to_owned(),
         private_key_wrapped: vec![7; 150],
         public_jwk: r#"{"kty":"EC",  "crv":"P-256"}"#.to_owned(),
-        state,
         created_at: now(),
-        activated_at: Some(now() + Duration::seconds(1)),
-        retired_at: None,
+        signs_from: now() + Duration::minutes(10),
     }
 }
 
@@ -69,35 +68,62 @@ pub async fn reading_data_keys_makes_none<B: Backend>() {
     assert!(store.ensure_data_keys(&[]).await.unwrap().is_empty());
 }
 
-pub async fn concurrent_starts_store_one_active_signing_key<B: Backend>() {
+pub async fn of_replicas_that_rotate_together_one_stores_its_key<B: Backend>() {
     let subject = B::migrated().await;
     let store = &subject.store;
-    for state in [KeyState::Active, KeyState::Next] {
+    for generation in [1, 2] {
         let mut replicas = JoinSet::new();
         for replica in 0..8 {
-            let (store, kid) = (Arc::clone(store), format!("{replica}-{}", state.as_str()));
-            replicas.spawn(async move { store.add_signing_key(&signing_key(&kid, state)).await.unwrap() });
+            let (store, key) = (Arc::clone(store), signing_key(&format!("{replica}-{generation}"), generation));
+            replicas.spawn(async move { store.add_signing_key(&key).await.unwrap() });
         }
         assert_eq!(replicas.join_all().await.into_iter().filter(|stored| *stored).count(), 1);
     }
-    assert!(store.add_signing_key(&signing_key("old", KeyState::Retiring)).await.unwrap());
-    assert!(store.add_signing_key(&signing_key("older", KeyState::Retiring)).await.unwrap());
-    assert!(!store.add_signing_key(&signing_key("older", KeyState::Retiring)).await.unwrap());
-    assert_eq!(store.signing_keys().await.unwrap().len(), 4);
+    let kept = store.signing_keys().await.unwrap();
+    assert_eq!(kept.iter().map(|key| key.generation).collect::<Vec<_>>(), [1, 2]);
+    assert!(!store.add_signing_key(&signing_key(&kept[0].kid, 3)).await.unwrap(), "a key has one generation");
 }
 
-pub async fn a_signing_key_comes_back_as_it_was_stored<B: Backend>() {
+pub async fn signing_keys_come_back_as_they_were_stored_in_the_order_of_their_generation<B: Backend>() {
     let subject = B::migrated().await;
     let store = &subject.store;
-    let retiring = SigningKeyRow {
-        retired_at: Some(now() + Duration::hours(2)),
-        activated_at: None,
-        ..signing_key("Zz", KeyState::Retiring)
-    };
-    let stored = [signing_key("-b", KeyState::Active), retiring, signing_key("_a", KeyState::Next)];
+    let stored = [signing_key("b", 1), signing_key("-a", 2), signing_key("Zz", 10), signing_key("_", u32::MAX)];
     for key in stored.iter().rev() {
         assert!(store.add_signing_key(key).await.unwrap());
     }
-    let read = store.signing_keys().await.unwrap();
-    assert_eq!(format!("{read:?}"), format!("{stored:?}"));
+    assert_eq!(format!("{:?}", store.signing_keys().await.unwrap()), format!("{stored:?}"));
+}
+
+pub async fn a_signing_key_is_removed_once<B: Backend>() {
+    let subject = B::migrated().await;
+    let store = &subject.store;
+    store.add_signing_key(&signing_key("old", 1)).await.unwrap();
+    store.add_signing_key(&signing_key("new", 2)).await.unwrap();
+    assert!(store.remove_signing_key("old").await.unwrap());
+    assert!(!store.remove_signing_key("old").await.unwrap());
+    let kept: Vec<_> = store.signing_keys().await.unwrap().into_iter().map(|key| key.kid).collect();
+    assert_eq!(kept, ["new"]);
+}
+
+pub async fn a_data_key_is_rewrapped_only_from_the_wrapping_that_was_read<B: Backend>() {
+    let subject = B::migrated().await;
+    let store = &subject.store;
+    let kept = store.ensure_data_keys(&candidates(1, &KeyPurpose::ALL)).await.unwrap();
+    let key = &kept[1];
+    assert!(!store.rewrap_data_key(key.id, &[9; 61], &[2; 61]).await.unwrap());
+    assert!(!store.rewrap_data_key(u32::MAX, &key.wrapped, &[2; 61]).await.unwrap());
+    assert_eq!(contents(&store.data_keys().await.unwrap()), contents(&kept));
+
+    let mut rewrapping = JoinSet::new();
+    for replica in 2..10 {
+        let (store, key) = (Arc::clone(store), key.clone());
+        let to = vec![replica; 61];
+        rewrapping.spawn(async move { (store.rewrap_data_key(key.id, &key.wrapped, &to).await.unwrap(), to) });
+    }
+    let winners: Vec<_> = rewrapping.join_all().await.into_iter().filter(|(won, _)| *won).collect();
+    assert_eq!(winners.len(), 1);
+    for (before, after) in kept.iter().zip(store.data_keys().await.unwrap()) {
+        assert_eq!((before.id, before.purpose), (after.id, after.purpose));
+        assert_eq!(after.wrapped, if after.id == key.id { &winners[0].1 } else { &before.wrapped }[..]);
+    }
 }

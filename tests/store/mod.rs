@@ -96,8 +96,10 @@ macro_rules! run_suite {
                 concurrent_starts_agree_on_one_data_key_for_each_purpose,
                 a_missing_purpose_is_added_and_the_others_stay,
                 reading_data_keys_makes_none,
-                concurrent_starts_store_one_active_signing_key,
-                a_signing_key_comes_back_as_it_was_stored,
+                of_replicas_that_rotate_together_one_stores_its_key,
+                signing_keys_come_back_as_they_were_stored_in_the_order_of_their_generation,
+                a_signing_key_is_removed_once,
+                a_data_key_is_rewrapped_only_from_the_wrapping_that_was_read,
             }
             schema {
                 an_empty_database_is_refused_and_the_error_names_the_command,

@@ -319,6 +319,7 @@ async fn what_was_stored_is_there_after_closing_and_opening() {
         kind: AppKind::Sdk,
         enabled: true,
         auto_register: None,
+        secret_hash: None,
     };
     assert!(store.add_app(&app, now()).await.unwrap());
     store.close().await;

@@ -5,27 +5,34 @@ use time::OffsetDateTime;
 
 use super::{PostgresStore, Statement};
 use crate::ids::ClientId;
-use crate::store::{App, AppKind, StoreError};
+use crate::store::rows::stored_client_id;
+use crate::store::{App, AppKind, SecretHash, StoreError};
 
 const ALL: &str = r"
-select client_id, name, kind, enabled, auto_register
+select client_id, name, kind, enabled, auto_register, secret_hash
 from apps
 order by client_id";
 
+const BY_CLIENT_ID: &str = r"
+select client_id, name, kind, enabled, auto_register, secret_hash
+from apps
+where client_id = $1";
+
 /// `xmax` is the transaction that replaced or locked a row version: zero in one that was just inserted.
 const UPSERT: &str = r"
-insert into apps (client_id, name, kind, enabled, auto_register, created_at, updated_at)
-values ($1, $2, $3, $4, $5, $6, $6)
+insert into apps (client_id, name, kind, enabled, auto_register, secret_hash, created_at, updated_at)
+values ($1, $2, $3, $4, $5, $6, $7, $7)
 on conflict (client_id) do update
 set name = excluded.name,
     kind = excluded.kind,
     auto_register = excluded.auto_register,
+    secret_hash = coalesce(excluded.secret_hash, apps.secret_hash),
     updated_at = excluded.updated_at
 returning xmax = 0";
 
 const INSERT: &str = r"
-insert into apps (client_id, name, kind, enabled, auto_register, created_at, updated_at)
-values ($1, $2, $3, $4, $5, $6, $6)
+insert into apps (client_id, name, kind, enabled, auto_register, secret_hash, created_at, updated_at)
+values ($1, $2, $3, $4, $5, $6, $7, $7)
 on conflict (client_id) do nothing
 returning true";
 
@@ -35,7 +42,7 @@ with changed as (
     set enabled = $2, updated_at = $3
     where client_id = $1 and enabled <> $2
 )
-select exists (select from apps where client_id = $1)";
+select from apps where client_id = $1";
 
 #[derive(FromRow)]
 struct AppRow {
@@ -44,6 +51,7 @@ struct AppRow {
     kind: String,
     enabled: bool,
     auto_register: Option<bool>,
+    secret_hash: Option<[u8; 32]>,
 }
 
 impl TryFrom<AppRow> for App {
@@ -51,11 +59,12 @@ impl TryFrom<AppRow> for App {
 
     fn try_from(row: AppRow) -> Result<Self, StoreError> {
         Ok(Self {
-            client_id: ClientId::parse(row.client_id).map_err(|_| StoreError::Corrupt { what: "client id" })?,
+            client_id: stored_client_id(row.client_id)?,
             name: row.name,
             kind: AppKind::parse(&row.kind).ok_or(StoreError::Corrupt { what: "kind of app" })?,
             enabled: row.enabled,
             auto_register: row.auto_register,
+            secret_hash: row.secret_hash.map(SecretHash),
         })
     }
 }
@@ -65,14 +74,18 @@ impl PostgresStore {
         self.fetch::<AppRow>(sqlx::query(ALL)).await?.into_iter().map(App::try_from).collect()
     }
 
+    pub(super) async fn select_app(&self, client_id: &ClientId) -> Result<Option<App>, StoreError> {
+        let statement = sqlx::query(BY_CLIENT_ID).bind(client_id.as_str());
+        self.fetch::<AppRow>(statement).await?.pop().map(App::try_from).transpose()
+    }
+
     pub(super) async fn upsert_app(&self, app: &App, now: OffsetDateTime) -> Result<bool, StoreError> {
         let (is_new,) = self.fetch_one(bind(UPSERT, app, now)).await?;
         Ok(is_new)
     }
 
     pub(super) async fn insert_app(&self, app: &App, now: OffsetDateTime) -> Result<bool, StoreError> {
-        let inserted: Vec<(bool,)> = self.fetch(bind(INSERT, app, now)).await?;
-        Ok(!inserted.is_empty())
+        self.has_row(bind(INSERT, app, now)).await
     }
 
     pub(super) async fn update_app_enabled(
@@ -81,9 +94,7 @@ impl PostgresStore {
         enabled: bool,
         now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
-        let statement = sqlx::query(SET_ENABLED).bind(client_id.as_str()).bind(enabled).bind(now);
-        let (exists,) = self.fetch_one(statement).await?;
-        Ok(exists)
+        self.has_row(sqlx::query(SET_ENABLED).bind(client_id.as_str()).bind(enabled).bind(now)).await
     }
 }
 
@@ -94,5 +105,6 @@ fn bind<'q>(sql: &'static str, app: &App, now: OffsetDateTime) -> Statement<'q> 
         .bind(app.kind.as_str())
         .bind(app.enabled)
         .bind(app.auto_register)
+        .bind(app.secret_hash.map(|hash| hash.0))
         .bind(now)
 }

@@ -62,15 +62,15 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        Failure::from(error).error
-    }
+/// What the caller is told, where no connection is at stake. Not a `From` on [`StoreError`]: that would take the other
+/// store's errors as well, and misread their codes.
+pub(super) fn classify(error: sqlx::Error) -> StoreError {
+    Failure::from(error).error
 }
 
 /// Whatever kept a connection from being made, a wrong password and a missing database too: there is none.
 pub(super) fn no_connection(error: sqlx::Error) -> StoreError {
-    match Failure::from(error).error {
+    match classify(error) {
         StoreError::Other(source) | StoreError::Data(source) => StoreError::Unavailable(source),
         error => error,
     }

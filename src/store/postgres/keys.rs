@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 
 use super::PostgresStore;
-use crate::store::{DataKey, KeyPurpose, KeyState, NewDataKey, SigningKeyRow, StoreError};
+use crate::store::{DataKey, KeyPurpose, NewDataKey, SigningKeyRow, StoreError};
 
 /// In the order of the purposes, so that replicas that start together wait for each other in one direction only. The
 /// loser of a purpose inserts nothing, and reads the winner's key in a statement after this one.
@@ -20,16 +20,28 @@ select id, purpose, wrapped
 from data_keys
 order by id";
 
+/// The wrapping that was read must still be there: of two that re-wrap at once, neither undoes the other's work.
+const REWRAP: &str = r"
+update data_keys
+set wrapped = $3
+where id = $1 and wrapped = $2
+returning true";
+
 const INSERT_SIGNING_KEY: &str = r"
-insert into signing_keys (kid, alg, private_key_wrapped, public_jwk, state, created_at, activated_at, retired_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8)
+insert into signing_keys (kid, generation, alg, private_key_wrapped, public_jwk, created_at, signs_from)
+values ($1, $2, $3, $4, $5, $6, $7)
 on conflict do nothing
 returning true";
 
 const SIGNING_KEYS: &str = r"
-select kid, alg, private_key_wrapped, public_jwk, state, created_at, activated_at, retired_at
+select kid, generation, alg, private_key_wrapped, public_jwk, created_at, signs_from
 from signing_keys
-order by kid";
+order by generation";
+
+const REMOVE_SIGNING_KEY: &str = r"
+delete from signing_keys
+where kid = $1
+returning true";
 
 #[derive(FromRow)]
 struct DataKeyRow {
@@ -53,13 +65,12 @@ impl TryFrom<DataKeyRow> for DataKey {
 #[derive(FromRow)]
 struct StoredSigningKey {
     kid: String,
+    generation: i64,
     alg: String,
     private_key_wrapped: Vec<u8>,
     public_jwk: String,
-    state: String,
     created_at: OffsetDateTime,
-    activated_at: Option<OffsetDateTime>,
-    retired_at: Option<OffsetDateTime>,
+    signs_from: OffsetDateTime,
 }
 
 impl TryFrom<StoredSigningKey> for SigningKeyRow {
@@ -68,13 +79,13 @@ impl TryFrom<StoredSigningKey> for SigningKeyRow {
     fn try_from(row: StoredSigningKey) -> Result<Self, StoreError> {
         Ok(Self {
             kid: row.kid,
+            generation: u32::try_from(row.generation)
+                .map_err(|_| StoreError::Corrupt { what: "signing key's generation" })?,
             alg: row.alg,
             private_key_wrapped: row.private_key_wrapped,
             public_jwk: row.public_jwk,
-            state: KeyState::parse(&row.state).ok_or(StoreError::Corrupt { what: "signing key's state" })?,
             created_at: row.created_at,
-            activated_at: row.activated_at,
-            retired_at: row.retired_at,
+            signs_from: row.signs_from,
         })
     }
 }
@@ -88,25 +99,33 @@ impl PostgresStore {
             .bind(candidates.iter().map(|key| key.purpose.as_str()).collect::<Vec<_>>())
             .bind(candidates.iter().map(|key| key.wrapped.as_slice()).collect::<Vec<_>>())
             .bind(candidates.iter().map(|key| key.created_at).collect::<Vec<_>>());
-        self.fetch::<()>(statement).await.map(drop)
+        self.count(statement).await.map(drop)
     }
 
     pub(super) async fn select_data_keys(&self) -> Result<Vec<DataKey>, StoreError> {
         self.fetch::<DataKeyRow>(sqlx::query(DATA_KEYS)).await?.into_iter().map(DataKey::try_from).collect()
     }
 
+    pub(super) async fn update_data_key(&self, id: u32, from: &[u8], to: &[u8]) -> Result<bool, StoreError> {
+        // No row has an id beyond the column's range.
+        let Ok(id) = i32::try_from(id) else { return Ok(false) };
+        self.has_row(sqlx::query(REWRAP).bind(id).bind(from).bind(to)).await
+    }
+
     pub(super) async fn insert_signing_key(&self, key: &SigningKeyRow) -> Result<bool, StoreError> {
         let statement = sqlx::query(INSERT_SIGNING_KEY)
             .bind(key.kid.as_str())
+            .bind(i64::from(key.generation))
             .bind(key.alg.as_str())
             .bind(key.private_key_wrapped.as_slice())
             .bind(key.public_jwk.as_str())
-            .bind(key.state.as_str())
             .bind(key.created_at)
-            .bind(key.activated_at)
-            .bind(key.retired_at);
-        let inserted: Vec<(bool,)> = self.fetch(statement).await?;
-        Ok(!inserted.is_empty())
+            .bind(key.signs_from);
+        self.has_row(statement).await
+    }
+
+    pub(super) async fn delete_signing_key(&self, kid: &str) -> Result<bool, StoreError> {
+        self.has_row(sqlx::query(REMOVE_SIGNING_KEY).bind(kid)).await
     }
 
     pub(super) async fn select_signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {

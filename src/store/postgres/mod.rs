@@ -1,15 +1,21 @@
 //! The production store: Postgres, directly or behind a pooler in transaction mode.
 //!
 //! Here is the one place that runs a statement ([`PostgresStore::fetch`]); the SQL lives with its table in the other
-//! files. Every statement is its own transaction: nothing is held between two of them, so nothing can be left behind.
+//! files, and `methods` leads from the trait to them. Every statement is its own transaction: nothing is held between
+//! two of them, so nothing can be left behind.
 
 mod apps;
 mod connections;
 mod deployment;
+mod erasure;
 mod error;
 mod keys;
+mod methods;
+mod opening;
 mod schema;
 mod sessions;
+mod tenant_tokens;
+mod tickets;
 mod users;
 
 use std::fmt;
@@ -17,19 +23,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres};
-use time::OffsetDateTime;
 use tokio::time::timeout;
 
 use self::connections::Connections;
-use self::error::{Damage, Failure};
-use super::{
-    App, DataKey, NewDataKey, NewSession, Outcome, SigningKeyRow, Store, StoreError, User, UserKey, UserStatus,
-};
-use crate::ids::{ClientId, UserId};
+use self::error::{Damage, Failure, classify};
+use crate::store::StoreError;
 
 /// On top of the server's own time limit, which is to speak first: its answer leaves the connection usable and says
 /// what happened. Silence beyond this means that nobody is there.
@@ -114,7 +115,7 @@ impl PostgresStore {
             .unwrap_or_else(|_| Err(Failure::no_answer(patience)));
         lease.give_back(outcome.as_ref().err().map_or(Damage::None, |failure| failure.damage));
         let rows = outcome.map_err(|failure| failure.error)?;
-        Ok(rows.iter().map(Row::from_row).collect::<Result<_, sqlx::Error>>()?)
+        rows.iter().map(Row::from_row).collect::<Result<_, _>>().map_err(classify)
     }
 
     /// [`PostgresStore::fetch`] for statements that give exactly one row.
@@ -122,7 +123,17 @@ impl PostgresStore {
     where
         Row: for<'r> FromRow<'r, PgRow>,
     {
-        self.fetch(statement).await?.pop().ok_or_else(|| sqlx::Error::RowNotFound.into())
+        self.fetch(statement).await?.pop().ok_or_else(|| classify(sqlx::Error::RowNotFound))
+    }
+
+    /// [`PostgresStore::fetch`] for statements of which only the number of rows they give matters.
+    async fn count(&self, statement: Statement<'_>) -> Result<u64, StoreError> {
+        Ok(self.fetch::<()>(statement).await?.len() as u64)
+    }
+
+    /// Whether a statement gave a row: those that change one on a condition return it.
+    async fn has_row(&self, statement: Statement<'_>) -> Result<bool, StoreError> {
+        Ok(self.count(statement).await? > 0)
     }
 
     async fn run(&self, connection: &mut PgConnection, statement: Statement<'_>) -> Result<Vec<PgRow>, Failure> {
@@ -161,89 +172,5 @@ fn connect_options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStore").field("connections", &self.connections).finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Store for PostgresStore {
-    fn kind(&self) -> &'static str {
-        "postgres"
-    }
-
-    async fn migrate(&self) -> Result<(), StoreError> {
-        schema::migrate(&self.options).await
-    }
-
-    async fn check_schema(&self) -> Result<(), StoreError> {
-        self.check_applied_migrations().await
-    }
-
-    async fn database_time(&self) -> Result<OffsetDateTime, StoreError> {
-        let (now,) = self.fetch_one(sqlx::query("select clock_timestamp()")).await?;
-        Ok(now)
-    }
-
-    async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError> {
-        let probe = "insert into write_probe (probed_at) values ($1)
-                     on conflict (id) do update set probed_at = excluded.probed_at";
-        self.fetch::<()>(sqlx::query(probe).bind(now)).await.map(drop)
-    }
-
-    async fn open_sessions(&self, sessions: &[NewSession]) -> Result<Vec<Outcome>, StoreError> {
-        self.open_batch(sessions).await
-    }
-
-    async fn find_user(&self, key: UserKey) -> Result<Option<User>, StoreError> {
-        self.select_user(key).await
-    }
-
-    async fn set_user_status(&self, id: UserId, status: UserStatus, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.update_user_status(id, status, now).await
-    }
-
-    async fn apps(&self) -> Result<Vec<App>, StoreError> {
-        self.select_apps().await
-    }
-
-    async fn register_app(&self, app: &App, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.upsert_app(app, now).await
-    }
-
-    async fn add_app(&self, app: &App, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.insert_app(app, now).await
-    }
-
-    async fn set_app_enabled(
-        &self,
-        client_id: &ClientId,
-        enabled: bool,
-        now: OffsetDateTime,
-    ) -> Result<bool, StoreError> {
-        self.update_app_enabled(client_id, enabled, now).await
-    }
-
-    async fn ensure_data_keys(&self, candidates: &[NewDataKey]) -> Result<Vec<DataKey>, StoreError> {
-        self.insert_data_keys(candidates).await?;
-        self.select_data_keys().await
-    }
-
-    async fn data_keys(&self) -> Result<Vec<DataKey>, StoreError> {
-        self.select_data_keys().await
-    }
-
-    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
-        self.select_signing_keys().await
-    }
-
-    async fn add_signing_key(&self, key: &SigningKeyRow) -> Result<bool, StoreError> {
-        self.insert_signing_key(key).await
-    }
-
-    async fn deployment_warnings(&self) -> Result<Vec<String>, StoreError> {
-        self.read_warnings().await
-    }
-
-    async fn close(&self) {
-        self.connections.close().await;
     }
 }

@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions, Connection, FromRow, PgConnection};
 use tokio::time::{Instant, sleep};
 
 use super::PostgresStore;
-use super::error::{MIGRATE, absent_schema, no_connection};
+use super::error::{MIGRATE, absent_schema, classify, no_connection};
 use crate::store::StoreError;
 
 /// While a migration waits for a table's lock, every login queues behind it: so it waits less than a login would, lets
@@ -45,7 +45,7 @@ pub(super) async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError
     let mut connection = options.connect().await.map_err(no_connection)?;
     // Before the time limit for locks, which concerns this one as well. The migrator's own is the same lock once more.
     connection.lock().await.map_err(migration_failed)?;
-    sqlx::raw_sql(LIMITS).execute(&mut connection).await?;
+    sqlx::raw_sql(LIMITS).execute(&mut connection).await.map_err(classify)?;
     let gives_up_at = Instant::now() + LOCK_PATIENCE;
     while let Err(error) = apply(&mut connection).await {
         if !waits_for_a_lock(&error) || Instant::now() > gives_up_at {
@@ -54,7 +54,7 @@ pub(super) async fn migrate(options: &PgConnectOptions) -> Result<(), StoreError
         sleep(LOCK_RETRY_PAUSE).await;
     }
     // Ends the session, and the lock with it.
-    Ok(connection.close().await?)
+    connection.close().await.map_err(classify)
 }
 
 async fn apply(connection: &mut PgConnection) -> Result<(), MigrateError> {
@@ -68,7 +68,7 @@ fn waits_for_a_lock(error: &MigrateError) -> bool {
 
 fn migration_failed(error: MigrateError) -> StoreError {
     match error {
-        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => cause.into(),
+        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => classify(cause),
         MigrateError::VersionMismatch(version) => changed(version),
         MigrateError::Dirty(version) => half_applied(version),
         error => StoreError::Other(error.into()),

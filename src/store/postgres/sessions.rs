@@ -1,202 +1,275 @@
-//! Opening sessions, a batch at a time, in three small statements: open, register, settle. Each is its own commit, and
-//! the ordinary batch needs only the first.
-//!
-//! No lock is taken on a user and no user row is written. Whether a session is live is decided where it is used: its
-//! copy of the epoch must still be the user's.
-
-use std::collections::BTreeMap;
+//! Sessions after their opening: found, used, rotated, revoked, listed, purged. Whether one is live is not judged here.
 
 use sqlx::FromRow;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{PostgresStore, Statement};
-use crate::ids::UserId;
-use crate::store::{NewSession, Opened, Outcome, Profile, StoreError};
-use crate::verifier::BoxError;
+use super::PostgresStore;
+use super::users::UserRow;
+use crate::ids::{ClientId, SessionId, UserId};
+use crate::store::rows::stored_client_id;
+use crate::store::{Rotation, SessionKey, SessionSummary, StoreError, StoredSession, Superseded};
 
-/// One to find out who is unknown, one after registering them, one for a user who was erased in between.
-const MAX_ROUNDS: usize = 3;
-
-/// Inserts a session for each row whose user is known and active, and tells what it knows of every known user. Status,
-/// epoch and profile come from the very row version that the insert saw.
-///
-/// `on conflict do nothing` has no target: with one, a violation of another unique key would fail the whole batch. The
-/// order makes concurrent batches wait for each other's keys in one direction only; without it they deadlock.
-const OPEN: &str = r"
-with input as (
-    select *
-    from unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[],
-                $9::text[], $10::timestamptz[], $11::timestamptz[], $12::bytea[])
-         with ordinality
-         as input (id, token_hash, access_token_hash, phone_index, client_id, operating_sys_version,
-                   device_fingerprint, agent, device_ip, created_at, expires_at, answer_sealed, position)
-),
-known as (
-    select input.*,
-           users.id as user_id,
-           users.session_epoch,
-           users.status,
-           users.user_name,
-           users.name,
-           users.email
-    from input
-    join users on users.phone_index = input.phone_index
-),
-opened as (
-    insert into sessions (id, token_hash, access_token_hash, user_id, user_epoch, client_id, operating_sys_version,
-                          device_fingerprint, agent, device_ip, created_at, expires_at, answer_sealed)
-    select id, token_hash, access_token_hash, user_id, session_epoch, client_id, operating_sys_version,
-           device_fingerprint, agent, device_ip, created_at, expires_at, answer_sealed
-    from known
-    where status = 'active'
-    order by access_token_hash, token_hash
-    on conflict do nothing
-    returning id
+/// Three of the four branches have a null to look for, which costs nothing; a condition with `or` might not use all
+/// four unique indexes. The rest is three primary keys' worth of work: the row, its user and, where newer sessions are
+/// to be counted, a range of `sessions_user` that ends at the limit (with `limit 0` it is not even begun).
+pub(super) const FIND: &str = r"
+with found as (
+    select id, false as superseded from sessions where id = $1
+    union all
+    select id, false from sessions where token_hash = $2
+    union all
+    select id, true from sessions where previous_token_hash = $2
+    union all
+    select id, false from sessions where access_token_hash = $3
+    order by superseded
+    limit 1
 )
-select known.position,
-       known.user_id,
-       known.user_name,
-       known.name,
-       known.email,
-       known.status = 'active' as active,
-       opened.id is not null as opened
-from known
-left join opened on opened.id = known.id";
-
-/// Makes a user for each unknown number. Somebody else may be doing the same: whoever comes second waits for the first
-/// to commit and inserts nothing, and a statement after this one sees who won (one within it would not).
-const REGISTER: &str = r"
-insert into users (id, phone_index, phone_sealed, created_at, updated_at)
-select distinct on (phone_index)
-       id, phone_index, phone_sealed, created_at, created_at
-from unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::timestamptz[])
-     with ordinality
-     as candidate (id, phone_index, phone_sealed, created_at, position)
-order by phone_index, position
-on conflict do nothing";
-
-/// Which of the sessions are there after all.
-const SETTLE: &str = r"
-select input.position,
-       users.id as user_id,
+select sessions.id as session_id,
+       sessions.client_id,
+       sessions.device_fingerprint,
+       sessions.created_at as opened_at,
+       sessions.expires_at,
+       sessions.first_used_at,
+       sessions.revoked_at,
+       sessions.answer_sealed,
+       sessions.rotated_at,
+       sessions.successor_sealed,
+       found.superseded,
+       users.session_epoch = sessions.user_epoch as epoch_is_current,
+       users.id,
+       users.phone_sealed,
        users.user_name,
        users.name,
        users.email,
-       true as active,
-       true as opened
-from unnest($1::bytea[]) with ordinality as input (token_hash, position)
-join sessions on sessions.token_hash = input.token_hash
-join users on users.id = sessions.user_id";
+       users.status,
+       users.created_at,
+       users.updated_at,
+       (
+           select count(*)
+           from (
+               select
+               from sessions as newer
+               where newer.user_id = sessions.user_id
+                 and (newer.created_at, newer.id) > (sessions.created_at, sessions.id)
+                 and newer.expires_at > $4
+                 and newer.revoked_at is null
+                 and newer.user_epoch = users.session_epoch
+               limit $5
+           ) as newer_live
+       ) as newer_live
+from found
+join sessions on sessions.id = found.id
+join users on users.id = sessions.user_id
+where users.status <> 'erased'";
+
+const MARK_USED: &str = r"
+update sessions
+set first_used_at = $2
+where id = $1 and first_used_at is null";
+
+/// Of concurrent rotations, one updates the row; the others wait for it and then find another token.
+const ROTATE: &str = r"
+update sessions
+set token_hash = $3,
+    previous_token_hash = token_hash,
+    successor_sealed = $4,
+    rotated_at = $5,
+    first_used_at = coalesce(first_used_at, $5)
+where id = $1 and token_hash = $2 and revoked_at is null
+returning true";
+
+const REVOKE: &str = r"
+with revoked as (
+    update sessions
+    set revoked_at = $2
+    where id = $1 and revoked_at is null
+)
+select from sessions where id = $1";
+
+/// In the order of the ids, so that two that do this at once wait for each other in one direction only.
+const REVOKE_OF_CLIENT: &str = r"
+with live as (
+    select sessions.id
+    from sessions
+    join users on users.id = sessions.user_id
+              and users.session_epoch = sessions.user_epoch
+              and users.status = 'active'
+    where sessions.client_id = $1
+      and sessions.revoked_at is null
+      and sessions.expires_at > $2
+    order by sessions.id
+    limit $3
+    for update of sessions
+)
+update sessions
+set revoked_at = $2
+from live
+where sessions.id = live.id
+returning true";
+
+const OF_USER: &str = r"
+select sessions.id,
+       sessions.client_id,
+       sessions.operating_sys_version,
+       sessions.created_at,
+       sessions.expires_at,
+       sessions.first_used_at,
+       sessions.revoked_at,
+       users.session_epoch = sessions.user_epoch as epoch_is_current
+from users
+join sessions on sessions.user_id = users.id
+where users.id = $1
+  and users.status <> 'erased'
+  and sessions.expires_at > $2
+order by sessions.created_at desc, sessions.id desc
+limit 100";
+
+/// The condition is the index `sessions_purge`, word for word. Replicas that purge at once pass over each other's rows.
+pub(super) const PURGE: &str = r"
+with dead as (
+    select id
+    from sessions
+    where greatest(expires_at at time zone 'utc', created_at at time zone 'utc' + interval '2 hours')
+          < $1 at time zone 'utc'
+    order by greatest(expires_at at time zone 'utc', created_at at time zone 'utc' + interval '2 hours')
+    limit $2
+    for update skip locked
+)
+delete from sessions
+using dead
+where sessions.id = dead.id
+returning true";
 
 #[derive(FromRow)]
-struct KnownRow {
-    /// Counted from 1.
-    position: i64,
-    user_id: Uuid,
-    user_name: Option<String>,
-    name: Option<String>,
-    email: Option<String>,
-    active: bool,
-    opened: bool,
+struct FoundRow {
+    session_id: Uuid,
+    client_id: String,
+    device_fingerprint: String,
+    opened_at: OffsetDateTime,
+    expires_at: OffsetDateTime,
+    first_used_at: Option<OffsetDateTime>,
+    revoked_at: Option<OffsetDateTime>,
+    answer_sealed: Option<Vec<u8>>,
+    rotated_at: Option<OffsetDateTime>,
+    successor_sealed: Option<Vec<u8>>,
+    superseded: bool,
+    epoch_is_current: bool,
+    newer_live: i64,
+    #[sqlx(flatten)]
+    user: UserRow,
+}
+
+impl TryFrom<FoundRow> for StoredSession {
+    type Error = StoreError;
+
+    fn try_from(row: FoundRow) -> Result<Self, StoreError> {
+        let rotation = row.rotated_at.zip(row.successor_sealed);
+        let superseded = rotation.map(|(rotated_at, successor_sealed)| Superseded { rotated_at, successor_sealed });
+        if row.superseded && superseded.is_none() {
+            return Err(StoreError::Corrupt { what: "rotation" });
+        }
+        Ok(Self {
+            id: SessionId(row.session_id),
+            user: row.user.try_into()?,
+            epoch_is_current: row.epoch_is_current,
+            client_id: stored_client_id(row.client_id)?,
+            device_fingerprint: row.device_fingerprint,
+            created_at: row.opened_at,
+            expires_at: row.expires_at,
+            first_used_at: row.first_used_at,
+            revoked_at: row.revoked_at,
+            answer_sealed: row.answer_sealed,
+            superseded: superseded.filter(|_| row.superseded),
+            newer_live: u32::try_from(row.newer_live).unwrap_or(u32::MAX),
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct SummaryRow {
+    id: Uuid,
+    client_id: String,
+    operating_sys_version: String,
+    created_at: OffsetDateTime,
+    expires_at: OffsetDateTime,
+    first_used_at: Option<OffsetDateTime>,
+    revoked_at: Option<OffsetDateTime>,
+    epoch_is_current: bool,
+}
+
+impl TryFrom<SummaryRow> for SessionSummary {
+    type Error = StoreError;
+
+    fn try_from(row: SummaryRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: SessionId(row.id),
+            client_id: stored_client_id(row.client_id)?,
+            operating_sys_version: row.operating_sys_version,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            first_used_at: row.first_used_at,
+            revoked_at: row.revoked_at,
+            epoch_is_current: row.epoch_is_current,
+        })
+    }
 }
 
 impl PostgresStore {
-    pub(super) async fn open_batch(&self, sessions: &[NewSession]) -> Result<Vec<Outcome>, StoreError> {
-        let mut outcomes = BTreeMap::new();
-        let mut pending: Vec<usize> = (0..sessions.len()).collect();
-        for _ in 0..MAX_ROUNDS {
-            if pending.is_empty() {
-                break;
-            }
-            let known = self.fetch_known(open(&at(sessions, &pending)), &pending).await?;
-            let mut unsettled = Vec::new();
-            let mut unknown = Vec::new();
-            for index in pending {
-                match (known.get(&index), &sessions[index].candidate) {
-                    (Some(row), _) if row.opened => drop(outcomes.insert(index, row.outcome(&sessions[index]))),
-                    (Some(row), _) if !row.active => drop(outcomes.insert(index, Outcome::UserDisabled)),
-                    (Some(_), _) => unsettled.push(index),
-                    (None, Some(_)) => unknown.push(index),
-                    (None, None) => drop(outcomes.insert(index, Outcome::UserNotFound)),
-                }
-            }
-            if !unsettled.is_empty() {
-                let mine = self.fetch_known(settle(&at(sessions, &unsettled)), &unsettled).await?;
-                // Mine is there: an earlier try was committed. Otherwise the access token's is, and is another's.
-                outcomes.extend(unsettled.into_iter().map(|index| {
-                    let mine = mine.get(&index).map(|row| row.outcome(&sessions[index]));
-                    (index, mine.unwrap_or(Outcome::TokenReplayed))
-                }));
-            }
-            if !unknown.is_empty() {
-                self.fetch::<()>(register(&at(sessions, &unknown))).await?;
-            }
-            pending = unknown;
-        }
-        if pending.is_empty() {
-            Ok(outcomes.into_values().collect())
-        } else {
-            Err(StoreError::Conflict(BoxError::from("users that were registered are gone again")))
-        }
-    }
-
-    /// Runs a statement over the sessions at `indices` and gives its rows by index.
-    async fn fetch_known(
+    pub(super) async fn select_session(
         &self,
-        statement: Statement<'_>,
-        indices: &[usize],
-    ) -> Result<BTreeMap<usize, KnownRow>, StoreError> {
-        let rows: Vec<KnownRow> = self.fetch(statement).await?;
-        let index_of = |row: &KnownRow| indices.get(usize::try_from(row.position - 1).ok()?).copied();
-        rows.into_iter().map(|row| Ok((index_of(&row).ok_or(StoreError::Corrupt { what: "position" })?, row))).collect()
+        key: SessionKey,
+        now: OffsetDateTime,
+        count_newer_to: u32,
+    ) -> Result<Option<StoredSession>, StoreError> {
+        let (id, token, replay_key) = match key {
+            SessionKey::Id(id) => (Some(id.0), None, None),
+            SessionKey::Token(token) => (None, Some(token.0), None),
+            SessionKey::Replay(key) => (None, None, Some(key.0)),
+        };
+        let statement =
+            sqlx::query(FIND).bind(id).bind(token).bind(replay_key).bind(now).bind(i64::from(count_newer_to));
+        self.fetch::<FoundRow>(statement).await?.pop().map(StoredSession::try_from).transpose()
     }
-}
 
-impl KnownRow {
-    fn outcome(&self, session: &NewSession) -> Outcome {
-        let id = UserId(self.user_id);
-        // The id drawn for this login came back, so this login registered the user; a repetition finds the same.
-        let new_user = session.candidate.as_ref().is_some_and(|candidate| candidate.id == id);
-        let user =
-            Profile { id, user_name: self.user_name.clone(), name: self.name.clone(), email: self.email.clone() };
-        Outcome::Opened(Opened { user, new_user })
+    pub(super) async fn update_first_use(&self, id: SessionId, now: OffsetDateTime) -> Result<(), StoreError> {
+        self.count(sqlx::query(MARK_USED).bind(id.0).bind(now)).await.map(drop)
     }
-}
 
-fn at<'s>(sessions: &'s [NewSession], indices: &[usize]) -> Vec<&'s NewSession> {
-    indices.iter().map(|index| &sessions[*index]).collect()
-}
+    pub(super) async fn update_token(&self, rotation: &Rotation) -> Result<bool, StoreError> {
+        let statement = sqlx::query(ROTATE)
+            .bind(rotation.id.0)
+            .bind(rotation.current.0)
+            .bind(rotation.successor.0)
+            .bind(rotation.successor_sealed.as_slice())
+            .bind(rotation.at);
+        self.has_row(statement).await
+    }
 
-fn column<'s, T>(sessions: &[&'s NewSession], value: impl Fn(&'s NewSession) -> T) -> Vec<T> {
-    sessions.iter().copied().map(value).collect()
-}
+    pub(super) async fn update_revoked(&self, id: SessionId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        self.has_row(sqlx::query(REVOKE).bind(id.0).bind(now)).await
+    }
 
-fn open<'q>(sessions: &[&NewSession]) -> Statement<'q> {
-    sqlx::query(OPEN)
-        .bind(column(sessions, |session| session.id.0))
-        .bind(column(sessions, |session| &session.token_hash.0[..]))
-        .bind(column(sessions, |session| session.replay_key.as_ref().map(|key| &key.0[..])))
-        .bind(column(sessions, |session| &session.phone_index.0[..]))
-        .bind(column(sessions, |session| session.client_id.as_str()))
-        .bind(column(sessions, |session| session.device.operating_sys_version.as_str()))
-        .bind(column(sessions, |session| session.device.fingerprint.as_str()))
-        .bind(column(sessions, |session| session.device.agent.as_str()))
-        .bind(column(sessions, |session| session.device.ip.map(|ip| ip.to_string())))
-        .bind(column(sessions, |session| session.created_at))
-        .bind(column(sessions, |session| session.expires_at))
-        .bind(column(sessions, |session| session.answer_sealed.as_deref()))
-}
+    pub(super) async fn update_revoked_of_client(
+        &self,
+        client_id: &ClientId,
+        now: OffsetDateTime,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let statement = sqlx::query(REVOKE_OF_CLIENT).bind(client_id.as_str()).bind(now).bind(i64::from(limit));
+        self.count(statement).await
+    }
 
-fn register<'q>(sessions: &[&NewSession]) -> Statement<'q> {
-    let candidates: Vec<_> =
-        sessions.iter().filter_map(|session| Some((session, session.candidate.as_ref()?))).collect();
-    sqlx::query(REGISTER)
-        .bind(candidates.iter().map(|(_, candidate)| candidate.id.0).collect::<Vec<_>>())
-        .bind(candidates.iter().map(|(session, _)| &session.phone_index.0[..]).collect::<Vec<_>>())
-        .bind(candidates.iter().map(|(_, candidate)| candidate.phone_sealed.as_slice()).collect::<Vec<_>>())
-        .bind(candidates.iter().map(|(session, _)| session.created_at).collect::<Vec<_>>())
-}
+    pub(super) async fn select_sessions_of_user(
+        &self,
+        id: UserId,
+        now: OffsetDateTime,
+    ) -> Result<Vec<SessionSummary>, StoreError> {
+        let rows: Vec<SummaryRow> = self.fetch(sqlx::query(OF_USER).bind(id.0).bind(now)).await?;
+        rows.into_iter().map(SessionSummary::try_from).collect()
+    }
 
-fn settle<'q>(sessions: &[&NewSession]) -> Statement<'q> {
-    sqlx::query(SETTLE).bind(column(sessions, |session| &session.token_hash.0[..]))
+    pub(super) async fn delete_dead_sessions(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
+        self.count(sqlx::query(PURGE).bind(now).bind(i64::from(limit))).await
+    }
 }

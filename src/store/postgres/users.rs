@@ -18,8 +18,16 @@ select id, phone_sealed, user_name, name, email, status, created_at, updated_at
 from users
 where phone_index = $1 and status <> 'erased'";
 
-/// The epoch moves in the row version that changes the status. A login that read the version before copied the epoch
-/// before, so its session is dead as soon as this commits, and stays dead when the user is enabled again.
+/// Why a login that races with a disabling can never leave a live session, with no lock between them:
+///
+/// 1. A login copies the epoch from the same row version in which it sees `active` (`OPEN` in `opening`).
+/// 2. A user's row versions form one sequence, in which the epoch never falls, and this statement makes the version that
+///    is disabled and the step of the epoch one and the same. So an active version has an epoch either below the step,
+///    and comes before the disabling, or not below it, and comes after an enabling.
+/// 3. A session is live only while its copy equals the epoch of now.
+///
+/// A login that read an active version from before the disabling carries an epoch below the step. However late it
+/// inserts and commits, its session is dead from the moment this commits, and stays dead when the user is enabled again.
 const SET_STATUS: &str = r"
 with changed as (
     update users
@@ -28,10 +36,17 @@ with changed as (
         updated_at = $3
     where id = $1 and status <> $2 and status <> 'erased'
 )
-select exists (select from users where id = $1 and status <> 'erased')";
+select from users where id = $1 and status <> 'erased'";
+
+const END_SESSIONS: &str = r"
+update users
+set session_epoch = session_epoch + 1,
+    updated_at = $2
+where id = $1 and status <> 'erased'
+returning true";
 
 #[derive(FromRow)]
-struct UserRow {
+pub(super) struct UserRow {
     id: Uuid,
     phone_sealed: Option<Vec<u8>>,
     user_name: Option<String>,
@@ -72,7 +87,10 @@ impl PostgresStore {
         now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
         let statement = sqlx::query(SET_STATUS).bind(id.0).bind(status.as_str()).bind(now);
-        let (exists,) = self.fetch_one(statement).await?;
-        Ok(exists)
+        self.has_row(statement).await
+    }
+
+    pub(super) async fn update_user_epoch(&self, id: UserId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        self.has_row(sqlx::query(END_SESSIONS).bind(id.0).bind(now)).await
     }
 }

@@ -4,7 +4,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteExecutor, SqlitePool};
 
 use super::error::Failure;
 use crate::clock::{from_unix_micros, unix_micros};
-use crate::store::{DataKey, KeyPurpose, KeyState, NewDataKey, SigningKeyRow, StoreError};
+use crate::store::{DataKey, KeyPurpose, NewDataKey, SigningKeyRow, StoreError};
 
 #[derive(sqlx::FromRow)]
 struct DataKeyRow {
@@ -51,16 +51,31 @@ pub(super) async fn ensure_data_keys(
     data_keys(db).await
 }
 
+/// Returns whether the key still was wrapped as in `from`: of two that re-wrap at once, neither undoes the other's work.
+pub(super) async fn rewrap_data_key(
+    db: &mut SqliteConnection,
+    id: u32,
+    from: &[u8],
+    to: &[u8],
+) -> Result<bool, Failure> {
+    let rewrapped = sqlx::query("update data_keys set wrapped = ?3 where id = ?1 and wrapped = ?2")
+        .bind(id)
+        .bind(from)
+        .bind(to)
+        .execute(db)
+        .await?;
+    Ok(rewrapped.rows_affected() == 1)
+}
+
 #[derive(sqlx::FromRow)]
 struct SigningRow {
     kid: String,
+    generation: i64,
     alg: String,
     private_key_wrapped: Vec<u8>,
     public_jwk: String,
-    state: String,
     created_at: i64,
-    activated_at: Option<i64>,
-    retired_at: Option<i64>,
+    signs_from: i64,
 }
 
 impl TryFrom<SigningRow> for SigningKeyRow {
@@ -69,53 +84,49 @@ impl TryFrom<SigningRow> for SigningKeyRow {
     fn try_from(row: SigningRow) -> Result<Self, StoreError> {
         Ok(Self {
             kid: row.kid,
+            generation: u32::try_from(row.generation)
+                .map_err(|_| StoreError::Corrupt { what: "signing key's generation" })?,
             alg: row.alg,
             private_key_wrapped: row.private_key_wrapped,
             public_jwk: row.public_jwk,
-            state: KeyState::parse(&row.state).ok_or(StoreError::Corrupt { what: "signing key's state" })?,
             created_at: from_unix_micros(row.created_at),
-            activated_at: row.activated_at.map(from_unix_micros),
-            retired_at: row.retired_at.map(from_unix_micros),
+            signs_from: from_unix_micros(row.signs_from),
         })
     }
 }
 
 pub(super) async fn signing_keys(readers: &SqlitePool) -> Result<Vec<SigningKeyRow>, Failure> {
     let rows: Vec<SigningRow> = sqlx::query_as(
-        "select kid, alg, private_key_wrapped, public_jwk, state, created_at, activated_at, retired_at
+        "select kid, generation, alg, private_key_wrapped, public_jwk, created_at, signs_from
          from signing_keys
-         order by kid",
+         order by generation",
     )
     .fetch_all(readers)
     .await?;
     Ok(rows.into_iter().map(SigningKeyRow::try_from).collect::<Result<_, _>>()?)
 }
 
-/// Returns whether it was stored: not where its `kid`, or the one place of its state, is taken.
+/// Returns whether it was stored: not where its generation, or its `kid`, is taken.
 pub(super) async fn add_signing_key(db: &mut SqliteConnection, key: &SigningKeyRow) -> Result<bool, Failure> {
     let added = sqlx::query(
-        "insert into signing_keys (
-             kid,
-             alg,
-             private_key_wrapped,
-             public_jwk,
-             state,
-             created_at,
-             activated_at,
-             retired_at
-         )
-         values (?, ?, ?, ?, ?, ?, ?, ?)
+        "insert into signing_keys (kid, generation, alg, private_key_wrapped, public_jwk, created_at, signs_from)
+         values (?, ?, ?, ?, ?, ?, ?)
          on conflict do nothing",
     )
     .bind(key.kid.as_str())
+    .bind(key.generation)
     .bind(key.alg.as_str())
     .bind(key.private_key_wrapped.as_slice())
     .bind(key.public_jwk.as_str())
-    .bind(key.state.as_str())
     .bind(unix_micros(key.created_at))
-    .bind(key.activated_at.map(unix_micros))
-    .bind(key.retired_at.map(unix_micros))
+    .bind(unix_micros(key.signs_from))
     .execute(db)
     .await?;
     Ok(added.rows_affected() == 1)
+}
+
+/// Returns whether the key was there.
+pub(super) async fn remove_signing_key(db: &mut SqliteConnection, kid: &str) -> Result<bool, Failure> {
+    let removed = sqlx::query("delete from signing_keys where kid = ?").bind(kid).execute(db).await?;
+    Ok(removed.rows_affected() == 1)
 }

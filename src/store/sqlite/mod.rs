@@ -5,30 +5,30 @@
 //! line may write now and then. It must not know settings, numbers in the clear or tokens.
 
 mod apps;
+mod erasure;
 mod error;
 mod file;
 mod health;
 mod keys;
+mod methods;
+mod opening;
 mod schema;
 mod sessions;
+mod tenant_tokens;
 #[cfg(test)]
 mod tests;
+mod tickets;
 mod users;
 mod writer;
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
-use time::OffsetDateTime;
 use tokio::time::{sleep, timeout};
 
 use self::error::Failure;
 use self::writer::Writer;
-use super::{
-    App, DataKey, NewDataKey, NewSession, Outcome, SigningKeyRow, Store, StoreError, User, UserKey, UserStatus,
-};
-use crate::ids::{ClientId, UserId};
+use crate::store::StoreError;
 
 /// Where the file is and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -98,134 +98,5 @@ async fn connect_writer(options: &SqliteConnectOptions, patience: Duration) -> R
     match timeout(patience * 2, connect).await {
         Ok(connected) => connected.map_err(|Failure(error)| error),
         Err(elapsed) => Err(StoreError::Unavailable(elapsed.into())),
-    }
-}
-
-#[async_trait]
-impl Store for SqliteStore {
-    fn kind(&self) -> &'static str {
-        "sqlite"
-    }
-
-    async fn migrate(&self) -> Result<(), StoreError> {
-        schema::migrate(&self.options).await.map_err(|Failure(error)| error)
-    }
-
-    async fn check_schema(&self) -> Result<(), StoreError> {
-        self.limited(schema::check(&self.readers)).await
-    }
-
-    async fn database_time(&self) -> Result<OffsetDateTime, StoreError> {
-        self.limited(health::database_time(&self.readers)).await
-    }
-
-    async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError> {
-        self.limited(async {
-            let mut transaction = self.writer.begin().await?;
-            health::probe_write(transaction.connection(), now).await?;
-            transaction.commit().await
-        })
-        .await
-    }
-
-    async fn open_sessions(&self, sessions: &[NewSession]) -> Result<Vec<Outcome>, StoreError> {
-        self.limited(async {
-            let mut transaction = self.writer.begin().await?;
-            let outcomes = sessions::open(transaction.connection(), sessions).await?;
-            transaction.commit().await?;
-            Ok(outcomes)
-        })
-        .await
-    }
-
-    async fn find_user(&self, key: UserKey) -> Result<Option<User>, StoreError> {
-        self.limited(users::find(&self.readers, key)).await
-    }
-
-    async fn set_user_status(&self, id: UserId, status: UserStatus, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.limited(async {
-            let mut transaction = self.writer.begin().await?;
-            let exists = users::set_status(transaction.connection(), id, status, now).await?;
-            transaction.commit().await?;
-            Ok(exists)
-        })
-        .await
-    }
-
-    async fn apps(&self) -> Result<Vec<App>, StoreError> {
-        self.limited(apps::all(&self.readers)).await
-    }
-
-    async fn register_app(&self, app: &App, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.limited(async {
-            let mut transaction = self.writer.begin().await?;
-            let new = apps::register(transaction.connection(), app, now).await?;
-            transaction.commit().await?;
-            Ok(new)
-        })
-        .await
-    }
-
-    async fn add_app(&self, app: &App, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.limited(async {
-            let mut transaction = self.writer.begin().await?;
-            let new = apps::add(transaction.connection(), app, now).await?;
-            transaction.commit().await?;
-            Ok(new)
-        })
-        .await
-    }
-
-    async fn set_app_enabled(
-        &self,
-        client_id: &ClientId,
-        enabled: bool,
-        now: OffsetDateTime,
-    ) -> Result<bool, StoreError> {
-        self.limited(async {
-            let mut transaction = self.writer.begin().await?;
-            let exists = apps::set_enabled(transaction.connection(), client_id, enabled, now).await?;
-            transaction.commit().await?;
-            Ok(exists)
-        })
-        .await
-    }
-
-    async fn ensure_data_keys(&self, candidates: &[NewDataKey]) -> Result<Vec<DataKey>, StoreError> {
-        self.limited(async {
-            let mut transaction = self.writer.begin().await?;
-            let kept = keys::ensure_data_keys(transaction.connection(), candidates).await?;
-            transaction.commit().await?;
-            Ok(kept)
-        })
-        .await
-    }
-
-    async fn data_keys(&self) -> Result<Vec<DataKey>, StoreError> {
-        self.limited(keys::data_keys(&self.readers)).await
-    }
-
-    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
-        self.limited(keys::signing_keys(&self.readers)).await
-    }
-
-    async fn add_signing_key(&self, key: &SigningKeyRow) -> Result<bool, StoreError> {
-        self.limited(async {
-            let mut transaction = self.writer.begin().await?;
-            let stored = keys::add_signing_key(transaction.connection(), key).await?;
-            transaction.commit().await?;
-            Ok(stored)
-        })
-        .await
-    }
-
-    /// Nothing here is an operator's to set.
-    async fn deployment_warnings(&self) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    async fn close(&self) {
-        self.writer.close().await;
-        self.readers.close().await;
     }
 }

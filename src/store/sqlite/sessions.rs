@@ -1,137 +1,278 @@
-//! Opening sessions: a batch in one transaction that the caller holds. It must not know tokens or numbers.
+//! Sessions after their opening: found, used, rotated, revoked, listed, purged. Whether one is live is not judged here.
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::error::Failure;
-use super::users::ProfileRow;
-use crate::clock::unix_micros;
-use crate::store::{CandidateUser, NewSession, Opened, Outcome, Profile};
+use super::users::UserRow;
+use crate::clock::{from_unix_micros, unix_micros};
+use crate::ids::{ClientId, SessionId, UserId};
+use crate::store::rows::stored_client_id;
+use crate::store::{Rotation, SessionKey, SessionSummary, StoreError, StoredSession, Superseded};
 
-/// One outcome for each session. The caller commits, and nothing is opened before that; on an error it must not.
-pub(super) async fn open(db: &mut SqliteConnection, sessions: &[NewSession]) -> Result<Vec<Outcome>, Failure> {
-    let mut outcomes = Vec::with_capacity(sessions.len());
-    for session in sessions {
-        outcomes.push(open_one(db, session).await?);
-    }
-    Ok(outcomes)
+/// Three of the four branches have a null to look for, which costs nothing; each uses its own unique index. Newer
+/// sessions are a range of `sessions_user` that ends at the limit (with `limit 0` it is not even begun).
+pub(super) const FIND: &str = "
+    with found (id, superseded) as (
+        select id, false from sessions where id = ?1
+        union all
+        select id, false from sessions where token_hash = ?2
+        union all
+        select id, true from sessions where previous_token_hash = ?2
+        union all
+        select id, false from sessions where access_token_hash = ?3
+    )
+    select sessions.id as session_id,
+           sessions.client_id,
+           sessions.device_fingerprint,
+           sessions.created_at as opened_at,
+           sessions.expires_at,
+           sessions.first_used_at,
+           sessions.revoked_at,
+           sessions.answer_sealed,
+           sessions.rotated_at,
+           sessions.successor_sealed,
+           found.superseded,
+           users.session_epoch = sessions.user_epoch as epoch_is_current,
+           users.id,
+           users.phone_sealed,
+           users.user_name,
+           users.name,
+           users.email,
+           users.status,
+           users.created_at,
+           users.updated_at,
+           (
+               select count(*)
+               from (
+                   select newer.id
+                   from sessions as newer
+                   where newer.user_id = sessions.user_id
+                     and (newer.created_at, newer.id) > (sessions.created_at, sessions.id)
+                     and newer.expires_at > ?4
+                     and newer.revoked_at is null
+                     and newer.user_epoch = users.session_epoch
+                   limit ?5
+               )
+           ) as newer_live
+    from found
+    cross join sessions on sessions.id = found.id
+    join users on users.id = sessions.user_id
+    where users.status <> 'erased'
+    order by found.superseded
+    limit 1";
+
+#[derive(sqlx::FromRow)]
+struct FoundRow {
+    session_id: Uuid,
+    client_id: String,
+    device_fingerprint: String,
+    opened_at: i64,
+    expires_at: i64,
+    first_used_at: Option<i64>,
+    revoked_at: Option<i64>,
+    answer_sealed: Option<Vec<u8>>,
+    rotated_at: Option<i64>,
+    successor_sealed: Option<Vec<u8>>,
+    superseded: bool,
+    epoch_is_current: bool,
+    newer_live: i64,
+    #[sqlx(flatten)]
+    user: UserRow,
 }
 
-/// The transaction has held the write lock since its beginning, so what is read here stays true until the commit:
-/// the user that is not found may be registered, the one that is active may get a session.
-async fn open_one(db: &mut SqliteConnection, session: &NewSession) -> Result<Outcome, Failure> {
-    let owner = match find_owner(db, session).await? {
-        Some(owner) => owner,
-        None => match &session.candidate {
-            Some(candidate) => register(db, session, candidate).await?,
-            None => return Ok(Outcome::UserNotFound),
-        },
-    };
-    if owner.status != "active" {
-        return Ok(Outcome::UserDisabled);
-    }
-    if insert(db, session, &owner).await? {
-        return Ok(opened(session, owner.profile.into()));
-    }
-    // One of its unique keys is taken: by itself, in an earlier try, or by another session with the same access token.
-    let earlier = find_opened(db, session).await?;
-    Ok(earlier.map_or(Outcome::TokenReplayed, |profile| opened(session, profile.into())))
-}
+impl TryFrom<FoundRow> for StoredSession {
+    type Error = StoreError;
 
-fn opened(session: &NewSession, user: Profile) -> Outcome {
-    // Not "registered just now": a repeated try must give the answer of the first one.
-    let new_user = session.candidate.as_ref().is_some_and(|candidate| candidate.id == user.id);
-    Outcome::Opened(Opened { user, new_user })
+    fn try_from(row: FoundRow) -> Result<Self, StoreError> {
+        let rotation = row.rotated_at.map(from_unix_micros).zip(row.successor_sealed);
+        let superseded = rotation.map(|(rotated_at, successor_sealed)| Superseded { rotated_at, successor_sealed });
+        if row.superseded && superseded.is_none() {
+            return Err(StoreError::Corrupt { what: "rotation" });
+        }
+        Ok(Self {
+            id: SessionId(row.session_id),
+            user: row.user.try_into()?,
+            epoch_is_current: row.epoch_is_current,
+            client_id: stored_client_id(row.client_id)?,
+            device_fingerprint: row.device_fingerprint,
+            created_at: from_unix_micros(row.opened_at),
+            expires_at: from_unix_micros(row.expires_at),
+            first_used_at: row.first_used_at.map(from_unix_micros),
+            revoked_at: row.revoked_at.map(from_unix_micros),
+            answer_sealed: row.answer_sealed,
+            superseded: superseded.filter(|_| row.superseded),
+            newer_live: u32::try_from(row.newer_live).unwrap_or(u32::MAX),
+        })
+    }
 }
 
 #[derive(sqlx::FromRow)]
-struct OwnerRow {
-    #[sqlx(flatten)]
-    profile: ProfileRow,
-    status: String,
-    session_epoch: i64,
+struct SummaryRow {
+    id: Uuid,
+    client_id: String,
+    operating_sys_version: String,
+    created_at: i64,
+    expires_at: i64,
+    first_used_at: Option<i64>,
+    revoked_at: Option<i64>,
+    epoch_is_current: bool,
 }
 
-async fn find_owner(db: &mut SqliteConnection, session: &NewSession) -> Result<Option<OwnerRow>, Failure> {
-    let found = sqlx::query_as(
-        "select id, user_name, name, email, status, session_epoch
-         from users
-         where phone_index = ?",
-    )
-    .bind(session.phone_index.0.as_slice())
-    .fetch_optional(db)
-    .await?;
-    Ok(found)
+impl TryFrom<SummaryRow> for SessionSummary {
+    type Error = StoreError;
+
+    fn try_from(row: SummaryRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: SessionId(row.id),
+            client_id: stored_client_id(row.client_id)?,
+            operating_sys_version: row.operating_sys_version,
+            created_at: from_unix_micros(row.created_at),
+            expires_at: from_unix_micros(row.expires_at),
+            first_used_at: row.first_used_at.map(from_unix_micros),
+            revoked_at: row.revoked_at.map(from_unix_micros),
+            epoch_is_current: row.epoch_is_current,
+        })
+    }
 }
 
-async fn register(
-    db: &mut SqliteConnection,
-    session: &NewSession,
-    candidate: &CandidateUser,
-) -> Result<OwnerRow, Failure> {
-    let now = unix_micros(session.created_at);
-    let registered = sqlx::query_as(
-        "insert into users (id, phone_index, phone_sealed, status, session_epoch, created_at, updated_at)
-         values (?1, ?2, ?3, 'active', 0, ?4, ?4)
-         returning id, user_name, name, email, status, session_epoch",
-    )
-    .bind(candidate.id.0)
-    .bind(session.phone_index.0.as_slice())
-    .bind(candidate.phone_sealed.as_slice())
-    .bind(now)
-    .fetch_one(db)
-    .await?;
-    Ok(registered)
+pub(super) async fn find(
+    readers: &SqlitePool,
+    key: SessionKey,
+    now: OffsetDateTime,
+    count_newer_to: u32,
+) -> Result<Option<StoredSession>, Failure> {
+    let (id, token, replay_key) = match key {
+        SessionKey::Id(id) => (Some(id.0), None, None),
+        SessionKey::Token(token) => (None, Some(token.0.to_vec()), None),
+        SessionKey::Replay(key) => (None, None, Some(key.0.to_vec())),
+    };
+    let found: Option<FoundRow> = sqlx::query_as(FIND)
+        .bind(id)
+        .bind(token)
+        .bind(replay_key)
+        .bind(unix_micros(now))
+        .bind(count_newer_to)
+        .fetch_optional(readers)
+        .await?;
+    Ok(found.map(StoredSession::try_from).transpose()?)
 }
 
-/// Returns false if a unique key is taken; any other constraint is an error.
-async fn insert(db: &mut SqliteConnection, session: &NewSession, owner: &OwnerRow) -> Result<bool, Failure> {
-    let device = &session.device;
-    let inserted = sqlx::query(
-        "insert into sessions (
-             id,
-             token_hash,
-             access_token_hash,
-             user_id,
-             user_epoch,
-             client_id,
-             operating_sys_version,
-             device_fingerprint,
-             agent,
-             device_ip,
-             created_at,
-             expires_at,
-             answer_sealed
-         )
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-         on conflict do nothing",
+pub(super) async fn mark_used(db: &mut SqliteConnection, id: SessionId, now: OffsetDateTime) -> Result<(), Failure> {
+    sqlx::query("update sessions set first_used_at = ?2 where id = ?1 and first_used_at is null")
+        .bind(id.0)
+        .bind(unix_micros(now))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Of concurrent rotations, the first to get the writer changes the token, and the others do not find it any more.
+pub(super) async fn rotate(db: &mut SqliteConnection, rotation: &Rotation) -> Result<bool, Failure> {
+    let rotated = sqlx::query(
+        "update sessions
+         set token_hash = ?3,
+             previous_token_hash = token_hash,
+             successor_sealed = ?4,
+             rotated_at = ?5,
+             first_used_at = coalesce(first_used_at, ?5)
+         where id = ?1 and token_hash = ?2 and revoked_at is null",
     )
-    .bind(session.id.0)
-    .bind(session.token_hash.0.as_slice())
-    .bind(session.replay_key.as_ref().map(|key| key.0.as_slice()))
-    .bind(owner.profile.id)
-    .bind(owner.session_epoch)
-    .bind(session.client_id.as_str())
-    .bind(device.operating_sys_version.as_str())
-    .bind(device.fingerprint.as_str())
-    .bind(device.agent.as_str())
-    .bind(device.ip.map(|ip| ip.to_string()))
-    .bind(unix_micros(session.created_at))
-    .bind(unix_micros(session.expires_at))
-    .bind(session.answer_sealed.as_deref())
+    .bind(rotation.id.0)
+    .bind(rotation.current.0.as_slice())
+    .bind(rotation.successor.0.as_slice())
+    .bind(rotation.successor_sealed.as_slice())
+    .bind(unix_micros(rotation.at))
     .execute(db)
     .await?;
-    Ok(inserted.rows_affected() == 1)
+    Ok(rotated.rows_affected() == 1)
 }
 
-async fn find_opened(db: &mut SqliteConnection, session: &NewSession) -> Result<Option<ProfileRow>, Failure> {
-    let found = sqlx::query_as(
-        "select users.id, users.user_name, users.name, users.email
-         from sessions
-         join users on users.id = sessions.user_id
-         where sessions.token_hash = ?",
+/// Returns whether the session exists.
+pub(super) async fn revoke(db: &mut SqliteConnection, id: SessionId, now: OffsetDateTime) -> Result<bool, Failure> {
+    let revoked = sqlx::query("update sessions set revoked_at = coalesce(revoked_at, ?2) where id = ?1")
+        .bind(id.0)
+        .bind(unix_micros(now))
+        .execute(db)
+        .await?;
+    Ok(revoked.rows_affected() == 1)
+}
+
+pub(super) async fn revoke_of_client(
+    db: &mut SqliteConnection,
+    client_id: &ClientId,
+    now: OffsetDateTime,
+    limit: u32,
+) -> Result<u64, Failure> {
+    let revoked = sqlx::query(
+        "update sessions
+         set revoked_at = ?2
+         where id in (
+             select sessions.id
+             from sessions
+             join users on users.id = sessions.user_id
+                       and users.session_epoch = sessions.user_epoch
+                       and users.status = 'active'
+             where sessions.client_id = ?1
+               and sessions.revoked_at is null
+               and sessions.expires_at > ?2
+             order by sessions.id
+             limit ?3
+         )",
     )
-    .bind(session.token_hash.0.as_slice())
-    .fetch_optional(db)
+    .bind(client_id.as_str())
+    .bind(unix_micros(now))
+    .bind(limit)
+    .execute(db)
     .await?;
-    Ok(found)
+    Ok(revoked.rows_affected())
+}
+
+pub(super) async fn of_user(
+    readers: &SqlitePool,
+    id: UserId,
+    now: OffsetDateTime,
+) -> Result<Vec<SessionSummary>, Failure> {
+    let rows: Vec<SummaryRow> = sqlx::query_as(
+        "select sessions.id,
+                sessions.client_id,
+                sessions.operating_sys_version,
+                sessions.created_at,
+                sessions.expires_at,
+                sessions.first_used_at,
+                sessions.revoked_at,
+                users.session_epoch = sessions.user_epoch as epoch_is_current
+         from users
+         join sessions on sessions.user_id = users.id
+         where users.id = ?1
+           and users.status <> 'erased'
+           and sessions.expires_at > ?2
+         order by sessions.created_at desc, sessions.id desc
+         limit 100",
+    )
+    .bind(id.0)
+    .bind(unix_micros(now))
+    .fetch_all(readers)
+    .await?;
+    Ok(rows.into_iter().map(SessionSummary::try_from).collect::<Result<_, _>>()?)
+}
+
+/// The condition is the index `sessions_purge`, word for word; the 7,200,000,000 microseconds are two hours.
+pub(super) async fn purge(db: &mut SqliteConnection, now: OffsetDateTime, limit: u32) -> Result<u64, Failure> {
+    let purged = sqlx::query(
+        "delete from sessions
+         where id in (
+             select id
+             from sessions
+             where max(expires_at, created_at + 7200000000) < ?1
+             order by max(expires_at, created_at + 7200000000)
+             limit ?2
+         )",
+    )
+    .bind(unix_micros(now))
+    .bind(limit)
+    .execute(db)
+    .await?;
+    Ok(purged.rows_affected())
 }

@@ -24,7 +24,7 @@ impl From<ProfileRow> for Profile {
 }
 
 #[derive(sqlx::FromRow)]
-struct UserRow {
+pub(super) struct UserRow {
     #[sqlx(flatten)]
     profile: ProfileRow,
     phone_sealed: Vec<u8>,
@@ -67,6 +67,12 @@ pub(super) async fn find(readers: &SqlitePool, key: UserKey) -> Result<Option<Us
 }
 
 /// Returns whether the user exists.
+///
+/// Why a login that races with a disabling can never leave a live session: a login copies the epoch from the same row
+/// version in which it sees `active`, in one transaction with its insert, and this makes the version that is disabled
+/// and the step of the epoch one and the same. Writers take turns, so a login comes wholly before, and its session has
+/// an epoch below the step, or wholly after, and is refused. A session is live only while its copy equals the epoch of
+/// now, and the epoch never falls: those below the step stay dead when the user is enabled again.
 pub(super) async fn set_status(
     db: &mut SqliteConnection,
     id: UserId,
@@ -93,4 +99,19 @@ pub(super) async fn set_status(
         .fetch_one(db)
         .await?;
     Ok(exists)
+}
+
+/// Returns whether the user exists.
+pub(super) async fn end_sessions(db: &mut SqliteConnection, id: UserId, now: OffsetDateTime) -> Result<bool, Failure> {
+    let ended = sqlx::query(
+        "update users
+         set session_epoch = session_epoch + 1,
+             updated_at = ?2
+         where id = ?1 and status <> 'erased'",
+    )
+    .bind(id.0)
+    .bind(unix_micros(now))
+    .execute(db)
+    .await?;
+    Ok(ended.rows_affected() == 1)
 }

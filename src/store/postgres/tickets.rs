@@ -1,0 +1,74 @@
+//! One-time tickets. It must not know who may ask for one, nor whether its session is still live.
+
+use sqlx::FromRow;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::PostgresStore;
+use crate::ids::SessionId;
+use crate::session_token::TokenHash;
+use crate::store::{NewTicket, StoreError};
+
+/// A ticket that is there already is this very one: the caller repeats an insert whose answer was lost.
+const INSERT: &str = r"
+insert into tickets (ticket_hash, session_id, client_id, device_fingerprint, created_at, expires_at)
+values ($1, $2, $3, $4, $5, $6)
+on conflict (ticket_hash) do nothing";
+
+/// Of concurrent uses, one updates the row; the others wait for it and then find `used_at` set.
+const USE: &str = r"
+update tickets
+set used_at = $3
+where ticket_hash = $1
+  and device_fingerprint = $2
+  and used_at is null
+  and expires_at > $3
+returning session_id";
+
+/// Replicas that purge at once pass over each other's rows.
+const PURGE: &str = r"
+with expired as (
+    select ticket_hash
+    from tickets
+    where expires_at <= $1
+    order by expires_at
+    limit $2
+    for update skip locked
+)
+delete from tickets
+using expired
+where tickets.ticket_hash = expired.ticket_hash
+returning true";
+
+#[derive(FromRow)]
+struct UsedRow {
+    session_id: Uuid,
+}
+
+impl PostgresStore {
+    pub(super) async fn insert_ticket(&self, ticket: &NewTicket) -> Result<(), StoreError> {
+        let statement = sqlx::query(INSERT)
+            .bind(ticket.ticket_hash.0)
+            .bind(ticket.session_id.0)
+            .bind(ticket.client_id.as_str())
+            .bind(ticket.device_fingerprint.as_str())
+            .bind(ticket.created_at)
+            .bind(ticket.expires_at);
+        self.count(statement).await.map(drop)
+    }
+
+    pub(super) async fn consume_ticket(
+        &self,
+        ticket: &TokenHash,
+        device_fingerprint: &str,
+        now: OffsetDateTime,
+    ) -> Result<Option<SessionId>, StoreError> {
+        let statement = sqlx::query(USE).bind(ticket.0).bind(device_fingerprint).bind(now);
+        let used: Option<UsedRow> = self.fetch(statement).await?.pop();
+        Ok(used.map(|row| SessionId(row.session_id)))
+    }
+
+    pub(super) async fn delete_expired_tickets(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
+        self.count(sqlx::query(PURGE).bind(now).bind(i64::from(limit))).await
+    }
+}
