@@ -21,7 +21,7 @@ use crate::settings::{DatabaseKind, Environment, Provider, Settings};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{self, AppKind, Store, StoreError};
-use crate::vault::{MasterKey, MasterKeyError, Vault, VaultError};
+use crate::vault::{MasterKeyError, MasterKeys, Vault, VaultError};
 use crate::verifier::PhoneNumberVerifier;
 use crate::verifier::aliyun::{self, AliyunVerifier, Credentials, InvalidCredentials, StaticCredentials};
 use crate::verifier::sandbox::SandboxVerifier;
@@ -158,11 +158,31 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreErro
 
 /// The vault under the configured master key, or in development under one that is made once.
 pub async fn open_vault(settings: &Settings, store: &dyn Store, clock: &Clock) -> Result<Vault, StartError> {
-    let master_key = match settings.master_key() {
-        Some(key) => key,
-        None => MasterKey::load_or_create(Path::new(DEVELOPMENT_MASTER_KEY))?,
+    Ok(Vault::open(&master_keys(settings)?, store, clock.now()).await?)
+}
+
+/// The configured master keys, or in development one that is made once.
+pub fn master_keys(settings: &Settings) -> Result<MasterKeys, MasterKeyError> {
+    match settings.master_keys() {
+        Some(keys) => Ok(keys),
+        None => MasterKeys::load_or_create(Path::new(DEVELOPMENT_MASTER_KEY)),
+    }
+}
+
+/// The signing keys, under the settings' rules.
+pub async fn open_keys(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    vault: &Arc<Vault>,
+    clock: &Clock,
+) -> Result<Keys, KeysError> {
+    let id_token = &settings.id_token;
+    let config = keys::Config {
+        signing_alg: id_token.signing_alg,
+        key_lifetime: id_token.key_lifetime(),
+        timing: Timing::default(),
     };
-    Ok(Vault::open(&master_key, store, clock.now()).await?)
+    Keys::open(Arc::clone(store), Arc::clone(vault), config, clock.now()).await
 }
 
 /// Development brings the schema up by itself; production has `migrate` run first, by one hand.

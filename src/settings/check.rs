@@ -9,7 +9,8 @@ use url::Url;
 use super::error::Problem;
 use super::{Environment, Provider, Settings};
 use crate::ids::ClientId;
-use crate::vault::MasterKey;
+use crate::keys::LONGEST_ID_TOKEN_LIFE_SECONDS;
+use crate::vault::{MasterKeyError, MasterKeys};
 
 /// An upper bound for every deadline: a longer one is a mistaken unit.
 const TEN_MINUTES_MS: u64 = 600_000;
@@ -153,8 +154,14 @@ impl Findings {
 
     fn secrets(&mut self, settings: &Settings) {
         if let Some(text) = &settings.secrets.master_key {
-            let message = "must be exactly 32 bytes in base64, as from openssl rand -base64 32";
-            self.require(MasterKey::parse(text.expose_secret()).is_ok(), "secrets.master_key", message);
+            match MasterKeys::parse(text.expose_secret()) {
+                Ok(_) => {}
+                Err(MasterKeyError::Repeated) => self.add("secrets.master_key", "must not list a key twice"),
+                Err(MasterKeyError::Form | MasterKeyError::File { .. }) => self.add(
+                    "secrets.master_key",
+                    "must be exactly 32 bytes in base64, as from openssl rand -base64 32; or several, by commas or lines",
+                ),
+            }
         }
         if settings.verifier.provider == Provider::Aliyun {
             let aliyun = &settings.verifier.aliyun;
