@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::http::{self, Http};
 use crate::id_token::IdTokens;
 use crate::ids::ClientId;
-use crate::keys::{Keys, KeysError};
+use crate::keys::{self, Keys, KeysError, Timing};
 use crate::login::{Login, Rules};
 use crate::readiness::{Readiness, Watched};
 use crate::session_writer::{self, SessionWriter};
@@ -74,8 +74,7 @@ impl App {
     /// Opens the parts over a store whose schema is in place.
     pub async fn open(settings: &Settings, store: Arc<dyn Store>, clock: Clock) -> Result<Self, StartError> {
         let vault = Arc::new(open_vault(settings, &*store, &clock).await?);
-        let keys = Keys::open(Arc::clone(&store), Arc::clone(&vault), settings.id_token.signing_alg, &clock).await?;
-        let keys = Arc::new(keys);
+        let keys = Arc::new(open_keys(settings, &store, &vault, &clock).await?);
         register_apps(settings, &*store, &clock).await?;
         let apps = Arc::new(Apps::open(Arc::clone(&store)).await?);
 
@@ -121,9 +120,10 @@ impl App {
     /// Starts what keeps the snapshots fresh and readiness true; it runs until the runtime ends.
     pub fn start_background(&self, readiness: &Arc<Readiness>) {
         let (apps, keys) = (Arc::clone(&self.http.apps), Arc::clone(&self.http.keys));
+        let clock = self.watched.clock.clone();
         let (readiness, watched) = (Arc::clone(readiness), self.watched.clone());
         tokio::spawn(async move { apps.keep_fresh().await });
-        tokio::spawn(async move { keys.keep_fresh().await });
+        tokio::spawn(async move { keys.keep_fresh(&clock).await });
         tokio::spawn(async move { readiness.watch(watched).await });
     }
 
@@ -156,7 +156,7 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreErro
     })
 }
 
-/// The vault under the configured master key, or in development under one that is made once.
+/// The vault under the configured master keys.
 pub async fn open_vault(settings: &Settings, store: &dyn Store, clock: &Clock) -> Result<Vault, StartError> {
     Ok(Vault::open(&master_keys(settings)?, store, clock.now()).await?)
 }

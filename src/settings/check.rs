@@ -16,6 +16,7 @@ use crate::vault::{MasterKeyError, MasterKeys};
 const TEN_MINUTES_MS: u64 = 600_000;
 const HOUR_SECONDS: u64 = 3_600;
 const DAY_SECONDS: u64 = 86_400;
+const TEN_YEARS_DAYS: u64 = 3_650;
 /// The store keeps a session's row, and with it the replay guard, for two hours at least.
 const REPLAY_GUARD_SECONDS: u64 = 7_200;
 const ISSUER_PATH: &str = "/api/v1/oauth2";
@@ -70,9 +71,10 @@ impl Findings {
             ("login.retry_window_seconds", login.retry_window_seconds, 0, REPLAY_GUARD_SECONDS),
             ("login.max_in_flight", login.max_in_flight as u64, 1, 1_000_000),
             ("login.max_batch", login.max_batch as u64, 1, 1_000),
-            ("session.ttl_seconds", session.ttl_seconds, 1, 3_650 * DAY_SECONDS),
+            ("session.ttl_seconds", session.ttl_seconds, 1, TEN_YEARS_DAYS * DAY_SECONDS),
             ("session.rotation_grace_seconds", session.rotation_grace_seconds, 0, HOUR_SECONDS),
-            ("id_token.ttl_seconds", id_token.ttl_seconds, 1, DAY_SECONDS),
+            ("id_token.ttl_seconds", id_token.ttl_seconds, 1, LONGEST_ID_TOKEN_LIFE_SECONDS),
+            ("id_token.key_lifetime_days", id_token.key_lifetime_days, 0, TEN_YEARS_DAYS),
         ] {
             if !(least..=most).contains(&value) {
                 self.add(key, format!("must be {least} to {most}"));

@@ -1,6 +1,7 @@
 //! What holds where a setting was left out. Only development derives anything; production has been refused by then.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};

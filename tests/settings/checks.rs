@@ -25,6 +25,7 @@ fn a_value_out_of_its_range_is_refused_by_key_and_place() {
         ("session.ttl_seconds", ["0", "9223372036854775807"]),
         ("session.rotation_grace_seconds", ["3601", "86400"]),
         ("id_token.ttl_seconds", ["0", "86401"]),
+        ("id_token.key_lifetime_days", ["3651", "86400"]),
     ] {
         let name = format!("ONECLICK_{}", key.replace('.', "__").to_uppercase());
         for value in values {

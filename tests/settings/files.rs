@@ -21,6 +21,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(settings.session.ttl_seconds, 432_000);
     assert_eq!(settings.id_token.ttl_seconds, 300);
     assert_eq!(settings.id_token.signing_alg, SigningAlg::Es256);
+    assert_eq!(settings.id_token.key_lifetime_days, 90);
     assert_eq!(settings.i18n.default_locale, Locale::En);
     assert_eq!(settings.log.format, LogFormat::Auto);
 }
