@@ -3,6 +3,7 @@
 mod app;
 pub mod config;
 mod healthcheck;
+mod key;
 mod migrate;
 mod serve;
 mod user;
@@ -40,6 +41,9 @@ enum Command {
     /// Find and switch users
     #[command(subcommand)]
     User(user::Command),
+    /// List and change the keys that sign id_tokens, and those that keep the secrets
+    #[command(subcommand)]
+    Key(key::Command),
     /// Check or show the settings
     #[command(subcommand)]
     Config(config::Command),
@@ -76,6 +80,7 @@ impl Cli {
             Command::Migrate => migrate::run(&settings, out).await,
             Command::App(command) => app::run(command, &settings, out).await,
             Command::User(command) => user::run(command, &settings, out).await,
+            Command::Key(command) => key::run(command, &settings, out).await,
             Command::Config(command) => Ok(config::run(&command, &settings, out)?),
             Command::Healthcheck(arguments) => healthcheck::run(&arguments, &settings, out).await,
         }
