@@ -14,8 +14,9 @@ use crate::support::get_mobile::GetMobile;
 use crate::support::postgres;
 use crate::support::program::{Program, Setup, eventually};
 
-/// From the moment the database can be reached to the first login: a reconnect, a probe, and a slow machine's share.
-const RECOVERY: Duration = Duration::from_secs(5);
+/// From the moment the database can be reached to the first login. Half a second where nothing else runs; the rest is
+/// the share of a busy machine.
+const RECOVERY: Duration = Duration::from_secs(10);
 
 async fn not_ready(program: &Program, reason: &str) {
     eventually("not ready", async || {
@@ -100,7 +101,10 @@ async fn cut_connections_cost_only_the_logins_of_that_time() {
             assert_eq!((answer.status.as_u16(), answer.error_code().as_str()), (500, "IDAAS.SDK.COM.0002"));
         }
         let spent = peer.ledger().iter().filter(|token| token.contains(&format!("down{round}"))).count();
-        assert_eq!(spent, 1, "a dead database must not burn billed tokens: the first finds out, the others are turned away");
+        assert_eq!(
+            spent, 1,
+            "a dead database must not burn billed tokens: the first finds out, the others are turned away"
+        );
         not_ready(&program, "the database takes no sessions").await;
         assert_eq!(program.health("/livez").await.status, 200);
 
