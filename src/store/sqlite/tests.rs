@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::Clock;
+use crate::store::Store;
 
 async fn migrated(folder: &TempDir) -> SqliteStore {
     let path = folder.path().join("test.db");
@@ -93,4 +94,29 @@ async fn while_a_dropped_transaction_still_runs_the_next_one_waits_for_it() {
     drop(transaction);
     assert!(timeout(Duration::from_millis(5), store.writer.begin()).await.is_err(), "a second connection was made");
     timeout(Duration::from_secs(60), store.writer.begin()).await.unwrap().unwrap().commit().await.unwrap();
+}
+
+async fn plan(store: &SqliteStore, sql: &str) -> String {
+    let sql = sqlx::AssertSqlSafe(format!("explain query plan {sql}"));
+    let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(sql).fetch_all(&store.readers).await.unwrap();
+    steps.into_iter().map(|(_, _, _, step)| step + "\n").collect()
+}
+
+#[tokio::test]
+async fn sessions_are_found_and_purged_by_index() {
+    let folder = TempDir::new().unwrap();
+    let store = migrated(&folder).await;
+    let searched_by = ["(id=?)", "(token_hash=?)", "(previous_token_hash=?)", "(access_token_hash=?)"];
+    let find = plan(&store, sessions::FIND).await;
+    for column in searched_by {
+        assert!(find.contains(column), "{column}: {find}");
+    }
+    assert!(find.contains("SEARCH newer USING INDEX sessions_user (user_id=? AND created_at>?)"), "{find}");
+    let purge = plan(&store, sessions::PURGE).await;
+    assert!(purge.contains("USING INDEX sessions_purge"), "{purge}");
+    for plan in [find, purge] {
+        for walk in ["SCAN sessions", "SCAN users", "SCAN newer"] {
+            assert!(!plan.contains(walk), "{plan}");
+        }
+    }
 }
