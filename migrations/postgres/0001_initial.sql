@@ -102,8 +102,8 @@ create index sessions_user on sessions (user_id, created_at);
 create index sessions_purge on sessions
     (greatest(expires_at at time zone 'utc', created_at at time zone 'utc' + interval '2 hours'));
 
--- For revoking the sessions of one app, a batch at a time. Ids go with time, so each app's entries are added at its end.
-create index sessions_unrevoked on sessions (client_id, id) where revoked_at is null;
+-- For revoking the sessions of one app, a batch at a time. A login adds its entry at the end of its app's.
+create index sessions_unrevoked on sessions (client_id, created_at) where revoked_at is null;
 
 -- Sessions come and go in time's order and are rarely updated. At the default of a fifth of the table, vacuum would run
 -- once in days on many millions of rows and hold up everything else when it does.

@@ -92,7 +92,7 @@ create index sessions_user on sessions (user_id, created_at);
 create index sessions_purge on sessions (max(expires_at, created_at + 7200000000));
 
 -- For revoking the sessions of one app, a batch at a time.
-create index sessions_unrevoked on sessions (client_id, id) where revoked_at is null;
+create index sessions_unrevoked on sessions (client_id, created_at) where revoked_at is null;
 
 create table apps (
     client_id     text    not null,

@@ -1,7 +1,7 @@
 //! Registered applications.
 
 use oneclick_login::ids::ClientId;
-use oneclick_login::store::{App, AppKind};
+use oneclick_login::store::{App, AppKind, SecretHash};
 
 use super::Backend;
 use super::fixture::now;
@@ -58,4 +58,32 @@ pub async fn apps_are_listed_by_client_id_byte_by_byte<B: Backend>() {
     }
     let listed: Vec<_> = store.apps().await.unwrap().into_iter().map(|app| app.client_id.to_string()).collect();
     assert_eq!(listed, ["-z", "1", "A", "B", "_a", "a", "b"]);
+}
+
+pub async fn an_app_is_found_by_its_client_id<B: Backend>() {
+    let subject = B::migrated().await;
+    let store = &subject.store;
+    for client_id in ["demo", "Demo"] {
+        store.add_app(&app(client_id), now()).await.unwrap();
+    }
+    assert_eq!(store.find_app(&ClientId::parse("demo").unwrap()).await.unwrap(), Some(app("demo")));
+    assert_eq!(store.find_app(&ClientId::parse("dem").unwrap()).await.unwrap(), None);
+}
+
+pub async fn a_secret_stays_until_another_one_is_registered<B: Backend>() {
+    let subject = B::migrated().await;
+    let store = &subject.store;
+    let with_secret =
+        |secret| App { kind: AppKind::Tenant, secret_hash: Some(SecretHash([secret; 32])), ..app("demo") };
+    let bare = App { secret_hash: None, ..with_secret(1) };
+    let client_id = ClientId::parse("demo").unwrap();
+    let stored = async || store.find_app(&client_id).await.unwrap().unwrap();
+    assert!(store.register_app(&bare, now()).await.unwrap());
+    assert_eq!(stored().await, bare);
+    for (registered, expected) in [(with_secret(1), 1), (bare, 1), (with_secret(2), 2), (with_secret(2), 2)] {
+        assert!(!store.register_app(&registered, now()).await.unwrap());
+        assert_eq!(stored().await, with_secret(expected));
+    }
+    assert!(!store.add_app(&with_secret(3), now()).await.unwrap());
+    assert_eq!(store.apps().await.unwrap(), [with_secret(2)]);
 }

@@ -1,11 +1,14 @@
 //! Rows to hand to a store, and questions to ask of its database.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use oneclick_login::device::Device;
 use oneclick_login::ids::{ClientId, SessionId, UserId};
 use oneclick_login::session_token::{SessionToken, TokenHash, random_alphanumeric, sha256};
-use oneclick_login::store::{CandidateUser, NewSession, Opened, Outcome, PhoneIndex, Store, StoreError};
+use oneclick_login::store::{
+    CandidateUser, NewSession, Opened, Outcome, PhoneIndex, SessionKey, Store, StoreError, StoredSession, UserStatus,
+};
 use oneclick_login::verifier::ReplayKey;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Barrier;
@@ -73,28 +76,63 @@ pub async fn user(store: &Arc<dyn Store>, phone_index: PhoneIndex) -> UserId {
     opened(&open(store, &login(phone_index)).await).user.id
 }
 
+/// Opens a session of the number's user and gives it as it was handed in.
+pub async fn session(store: &Arc<dyn Store>, phone_index: PhoneIndex) -> NewSession {
+    let session = login(phone_index);
+    opened(&open(store, &session).await);
+    session
+}
+
+pub async fn find(store: &Arc<dyn Store>, key: SessionKey) -> Option<StoredSession> {
+    store.find_session(key, now(), 0).await.unwrap()
+}
+
+/// What every use of a session checks, apart from its expiry.
+pub fn is_live(session: &StoredSession) -> bool {
+    session.revoked_at.is_none() && session.epoch_is_current && session.user.status == UserStatus::Active
+}
+
+/// Makes all calls at the same moment and gives what became of them, in the order in which they ended.
+pub async fn concurrently<T, F>(calls: impl IntoIterator<Item = F>) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let calls: Vec<_> = calls.into_iter().collect();
+    let start = Arc::new(Barrier::new(calls.len()));
+    let mut tasks = JoinSet::new();
+    for call in calls {
+        let start = Arc::clone(&start);
+        tasks.spawn(async move {
+            start.wait().await;
+            call.await
+        });
+    }
+    tasks.join_all().await
+}
+
 /// Opens all batches at the same moment and gives their outcomes in the order of the batches. A batch that lost
 /// against another one or found no free connection is repeated, as the session writer does.
 pub async fn open_concurrently(store: &Arc<dyn Store>, batches: Vec<Vec<NewSession>>) -> Vec<Vec<Outcome>> {
-    let start = Arc::new(Barrier::new(batches.len()));
-    let mut tasks = JoinSet::new();
-    for (index, batch) in batches.into_iter().enumerate() {
-        let (store, start) = (Arc::clone(store), Arc::clone(&start));
-        tasks.spawn(async move {
-            start.wait().await;
-            (index, patiently(&store, &batch).await)
-        });
-    }
-    let mut outcomes = tasks.join_all().await;
+    let mut outcomes = concurrently(batches.into_iter().enumerate().map(|(index, batch)| {
+        let store = Arc::clone(store);
+        async move { (index, patiently(|| store.open_sessions(&batch)).await) }
+    }))
+    .await;
     outcomes.sort_by_key(|(index, _)| *index);
     outcomes.into_iter().map(|(_, outcomes)| outcomes).collect()
 }
 
-async fn patiently(store: &Arc<dyn Store>, batch: &[NewSession]) -> Vec<Outcome> {
+/// Repeats a call that found no free connection: there are few of them.
+pub async fn patiently<T, F>(call: impl Fn() -> F) -> T
+where
+    T: std::fmt::Debug,
+    F: Future<Output = Result<T, StoreError>>,
+{
     for _ in 0..50 {
-        match store.open_sessions(batch).await {
+        match call().await {
             Err(StoreError::Unavailable(_)) => {}
-            outcomes => return outcomes.unwrap(),
+            result => return result.unwrap(),
         }
     }
     panic!("the store was never available");

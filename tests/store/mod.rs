@@ -9,13 +9,21 @@ mod sqlite;
 
 mod apps;
 mod batches;
+mod erasure;
 mod health;
 mod keys;
+mod newer;
+mod purge;
 mod registration;
 mod repetition;
 mod replay;
+mod revoking;
+mod rotation;
 mod schema;
+mod sessions;
 mod status;
+mod tenants;
+mod tickets;
 
 use std::sync::Arc;
 
@@ -44,6 +52,9 @@ trait Sql: Send + Sync {
     async fn count(&self, query: &'static str) -> i64;
 
     async fn execute(&self, statement: &'static str);
+
+    /// Every row of every table as text, with bytes as lower-case hexadecimal digits.
+    async fn dump(&self) -> String;
 }
 
 macro_rules! run_suite {
@@ -55,7 +66,6 @@ macro_rules! run_suite {
                 an_unknown_number_is_not_found_where_registration_is_off_and_leaves_no_row,
                 hundreds_of_concurrent_first_logins_of_one_number_make_one_user,
                 concurrent_first_logins_of_many_numbers_in_any_order_make_each_user_once,
-                an_erased_user_is_not_found_and_the_number_starts_anew,
             }
             repetition {
                 the_same_row_again_gives_the_same_outcome_and_no_second_session,
@@ -86,11 +96,71 @@ macro_rules! run_suite {
                 a_full_batch_is_opened_whole,
                 a_session_is_stored_as_it_was_handed_in,
             }
+            sessions {
+                a_session_is_found_by_id_by_token_and_by_access_token_as_it_was_opened,
+                a_session_that_is_not_there_is_not_found,
+                a_session_past_its_time_or_of_a_disabled_user_is_found_and_says_so,
+                the_first_use_of_a_session_stands,
+                ending_the_sessions_of_a_user_leaves_the_user_active_and_later_logins_alive,
+            }
+            newer {
+                newer_sessions_are_counted_up_to_the_limit,
+                of_sessions_opened_at_the_same_moment_the_id_says_which_is_newer,
+                sessions_that_are_dead_or_another_users_do_not_count,
+            }
+            rotation {
+                a_rotated_session_is_found_by_its_token_and_the_one_before_but_not_by_earlier_ones,
+                only_the_current_token_of_an_unrevoked_session_is_rotated,
+                a_successor_that_is_another_sessions_token_is_refused,
+                of_many_concurrent_rotations_of_one_token_exactly_one_gives_the_successor,
+                opening_a_rotated_session_again_opens_no_second_one,
+            }
+            revoking {
+                revoking_is_idempotent_and_the_first_time_stands,
+                the_live_sessions_of_an_app_are_revoked_batch_by_batch,
+                concurrent_revocations_of_an_app_share_the_work_and_leave_none,
+                the_unexpired_sessions_of_a_user_are_listed_newest_first,
+                no_more_than_a_hundred_sessions_are_listed,
+            }
+            tickets {
+                a_ticket_works_once,
+                of_many_concurrent_uses_of_a_ticket_exactly_one_gets_the_session,
+                a_ticket_dies_at_its_time,
+                another_device_neither_gets_the_session_nor_uses_the_ticket_up,
+            }
+            tenants {
+                a_tenant_is_found_by_each_of_its_tokens_until_their_time,
+                a_tenants_tokens_do_not_work_while_it_is_disabled,
+                a_new_secret_ends_the_tokens_of_the_old_one,
+                an_app_that_is_no_tenant_any_more_has_no_tokens,
+                a_token_of_an_app_that_is_not_there_or_has_no_secret_is_nobodys,
+            }
+            purge {
+                a_session_is_kept_until_it_expires,
+                a_session_is_kept_for_two_hours_even_if_it_expires_sooner,
+                as_long_as_a_dead_session_is_kept_its_access_token_opens_no_other,
+                tickets_and_tenant_tokens_are_kept_while_they_work,
+                a_purge_takes_so_many_rows_of_each_kind_and_says_how_many,
+                replicas_that_purge_at_once_share_the_work,
+            }
+            erasure {
+                an_erased_user_leaves_no_trace_in_any_table,
+                erasing_one_user_leaves_the_others_alone,
+                the_number_of_an_erased_user_registers_afresh,
+                an_erased_user_and_its_sessions_are_absent_everywhere,
+                nobody_cannot_be_erased,
+                a_disabled_user_can_be_erased,
+                erasing_is_not_a_status_to_be_set,
+                the_access_tokens_of_an_erased_user_open_no_other_session,
+                of_concurrent_erasings_one_finds_the_user,
+            }
             apps {
                 an_app_is_added_once_and_registered_again_with_other_words,
                 registering_again_leaves_enabled_as_it_is,
                 an_app_that_is_not_there_cannot_be_enabled,
                 apps_are_listed_by_client_id_byte_by_byte,
+                an_app_is_found_by_its_client_id,
+                a_secret_stays_until_another_one_is_registered,
             }
             keys {
                 concurrent_starts_agree_on_one_data_key_for_each_purpose,

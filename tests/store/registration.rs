@@ -79,14 +79,3 @@ pub async fn concurrent_first_logins_of_many_numbers_in_any_order_make_each_user
     assert_eq!(outcomes.iter().filter(|outcome| opened(outcome).new_user).count(), 30);
     assert_eq!((subject.sql.count(USERS).await, subject.sql.count(SESSIONS).await), (30, 300));
 }
-
-pub async fn an_erased_user_is_not_found_and_the_number_starts_anew<B: Backend>() {
-    let subject = B::migrated().await;
-    let erased = user(&subject.store, number(1)).await;
-    subject.sql.execute("update users set status = 'erased', phone_index = null, phone_sealed = null").await;
-    assert_eq!(subject.store.find_user(UserKey::Id(erased)).await.unwrap(), None);
-    assert!(!subject.store.set_user_status(erased, UserStatus::Active, now()).await.unwrap());
-    let again = opened(&open(&subject.store, &login(number(1))).await).clone();
-    assert!(again.new_user);
-    assert_ne!(again.user.id, erased);
-}

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use oneclick_login::ids::ClientId;
 use oneclick_login::store::sqlite::{Config, SqliteStore};
 use oneclick_login::store::{App, AppKind, NewSession, Store, StoreError, UserKey, UserStatus};
-use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -45,6 +45,20 @@ impl Sql for TestFile {
 
     async fn execute(&self, statement: &'static str) {
         sqlx::query(statement).execute(&mut self.foreign().await).await.unwrap();
+    }
+
+    async fn dump(&self) -> String {
+        let mut connection = self.foreign().await;
+        let columns = "select tables.name, columns.name
+            from sqlite_schema as tables, pragma_table_info(tables.name) as columns
+            where tables.type = 'table'";
+        let columns: Vec<(String, String)> = sqlx::query_as(columns).fetch_all(&mut connection).await.unwrap();
+        let mut values = Vec::new();
+        for (table, column) in columns {
+            let sql = AssertSqlSafe(format!("select lower(quote({column})) from {table}"));
+            values.extend(sqlx::query_scalar::<_, String>(sql).fetch_all(&mut connection).await.unwrap());
+        }
+        values.join("\n")
     }
 }
 

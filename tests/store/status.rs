@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use oneclick_login::ids::UserId;
-use oneclick_login::store::{Outcome, UserKey, UserStatus};
+use oneclick_login::store::{Outcome, SessionKey, UserKey, UserStatus};
 use time::Duration;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::Backend;
-use super::fixture::{LIVE_SESSIONS, SESSIONS, login, now, number, open, opened, user};
+use super::fixture::{LIVE_SESSIONS, SESSIONS, find, is_live, login, now, number, open, opened, user};
 
 pub async fn a_disabled_user_is_refused_and_gets_no_session<B: Backend>() {
     let subject = B::migrated().await;
@@ -73,17 +73,25 @@ pub async fn a_login_racing_with_the_disabling_leaves_no_live_session<B: Backend
         for _ in 0..LOGINS {
             let (store, start) = (Arc::clone(&subject.store), Arc::clone(&start));
             logins.spawn(async move {
+                let login = login(number(1));
                 start.wait().await;
-                open(&store, &login(number(1))).await
+                (login.token_hash, open(&store, &login).await)
             });
         }
         start.wait().await;
         tokio::time::sleep(std::time::Duration::from_micros(round * 40)).await;
         subject.store.set_user_status(id, UserStatus::Disabled, now()).await.unwrap();
-        for outcome in logins.join_all().await {
+        let logins = logins.join_all().await;
+        for status in [UserStatus::Disabled, UserStatus::Active] {
+            subject.store.set_user_status(id, status, now()).await.unwrap();
+            for (token, _) in &logins {
+                let found = find(&subject.store, SessionKey::Token(*token)).await;
+                assert!(found.is_none_or(|session| !is_live(&session)), "round {round}");
+            }
+        }
+        for (_, outcome) in logins {
             outcomes_seen[usize::from(outcome == Outcome::UserDisabled)] += 1;
         }
-        subject.store.set_user_status(id, UserStatus::Active, now()).await.unwrap();
         assert_eq!(subject.sql.count(LIVE_SESSIONS).await, 0, "round {round}");
     }
     assert_eq!(outcomes_seen.iter().sum::<usize>(), 80 * LOGINS);

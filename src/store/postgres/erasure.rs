@@ -46,16 +46,6 @@ select from erased";
 /// after. That session is dead (its epoch is the one before), but its device is still in it: this takes it away. A login
 /// is over within seconds; the day is for purges that did not run.
 const ERASE_LATE: &str = r"
-with late as (
-    select sessions.id
-    from users
-    join sessions on sessions.user_id = users.id
-    where users.status = 'erased'
-      and users.updated_at > $1 - interval '1 day'
-      and sessions.device_fingerprint <> ''
-    limit $2
-    for update of sessions skip locked
-)
 update sessions
 set operating_sys_version = '',
     device_fingerprint = '',
@@ -64,8 +54,16 @@ set operating_sys_version = '',
     answer_sealed = null,
     successor_sealed = null,
     revoked_at = coalesce(revoked_at, $1)
-from late
-where sessions.id = late.id";
+where id = any (array(
+    select sessions.id
+    from users
+    join sessions on sessions.user_id = users.id
+    where users.status = 'erased'
+      and users.updated_at > $1 - interval '1 day'
+      and sessions.device_fingerprint <> ''
+    limit $2
+    for update of sessions skip locked
+))";
 
 impl PostgresStore {
     pub(super) async fn erase(&self, id: UserId, now: OffsetDateTime) -> Result<bool, StoreError> {

@@ -13,7 +13,7 @@ use crate::store::{Rotation, SessionKey, SessionSummary, StoreError, StoredSessi
 /// Three of the four branches have a null to look for, which costs nothing; a condition with `or` might not use all
 /// four unique indexes. The rest is three primary keys' worth of work: the row, its user and, where newer sessions are
 /// to be counted, a range of `sessions_user` that ends at the limit (with `limit 0` it is not even begun).
-pub(super) const FIND: &str = r"
+const FIND: &str = r"
 with found as (
     select id, false as superseded from sessions where id = $1
     union all
@@ -87,9 +87,12 @@ with revoked as (
 )
 select from sessions where id = $1";
 
-/// In the order of the ids, so that two that do this at once wait for each other in one direction only.
+/// Batches that overlap lock in the same order, that of the index. It is asked for by name, as it were: the order is one
+/// that only `sessions_unrevoked` has, so that the last batch of many does not wade through all those revoked before.
 const REVOKE_OF_CLIENT: &str = r"
-with live as (
+update sessions
+set revoked_at = $2
+where id = any (array(
     select sessions.id
     from sessions
     join users on users.id = sessions.user_id
@@ -98,14 +101,10 @@ with live as (
     where sessions.client_id = $1
       and sessions.revoked_at is null
       and sessions.expires_at > $2
-    order by sessions.id
+    order by sessions.created_at
     limit $3
     for update of sessions
-)
-update sessions
-set revoked_at = $2
-from live
-where sessions.id = live.id
+))
 returning true";
 
 const OF_USER: &str = r"
@@ -126,8 +125,10 @@ order by sessions.created_at desc, sessions.id desc
 limit 100";
 
 /// The condition is the index `sessions_purge`, word for word. Replicas that purge at once pass over each other's rows.
-pub(super) const PURGE: &str = r"
-with dead as (
+/// An array, not a join: for that a plan made without looking at the limit would read the whole table.
+const PURGE: &str = r"
+delete from sessions
+where id = any (array(
     select id
     from sessions
     where greatest(expires_at at time zone 'utc', created_at at time zone 'utc' + interval '2 hours')
@@ -135,10 +136,7 @@ with dead as (
     order by greatest(expires_at at time zone 'utc', created_at at time zone 'utc' + interval '2 hours')
     limit $2
     for update skip locked
-)
-delete from sessions
-using dead
-where sessions.id = dead.id
+))
 returning true";
 
 #[derive(FromRow)]

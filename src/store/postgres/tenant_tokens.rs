@@ -27,17 +27,15 @@ where tenant_tokens.token_hash = $1
 
 /// Replicas that purge at once pass over each other's rows.
 const PURGE: &str = r"
-with expired as (
+delete from tenant_tokens
+where token_hash = any (array(
     select token_hash
     from tenant_tokens
     where expires_at <= $1
     order by expires_at
     limit $2
     for update skip locked
-)
-delete from tenant_tokens
-using expired
-where tenant_tokens.token_hash = expired.token_hash
+))
 returning true";
 
 impl PostgresStore {

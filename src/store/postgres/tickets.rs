@@ -27,17 +27,15 @@ returning session_id";
 
 /// Replicas that purge at once pass over each other's rows.
 const PURGE: &str = r"
-with expired as (
+delete from tickets
+where ticket_hash = any (array(
     select ticket_hash
     from tickets
     where expires_at <= $1
     order by expires_at
     limit $2
     for update skip locked
-)
-delete from tickets
-using expired
-where tickets.ticket_hash = expired.ticket_hash
+))
 returning true";
 
 #[derive(FromRow)]

@@ -14,14 +14,16 @@ use crate::store::{Rotation, SessionKey, SessionSummary, StoreError, StoredSessi
 /// Three of the four branches have a null to look for, which costs nothing; each uses its own unique index. Newer
 /// sessions are a range of `sessions_user` that ends at the limit (with `limit 0` it is not even begun).
 pub(super) const FIND: &str = "
-    with found (id, superseded) as (
-        select id, false from sessions where id = ?1
+    with found as (
+        select id, false as superseded from sessions where id = ?1
         union all
         select id, false from sessions where token_hash = ?2
         union all
         select id, true from sessions where previous_token_hash = ?2
         union all
         select id, false from sessions where access_token_hash = ?3
+        order by superseded
+        limit 1
     )
     select sessions.id as session_id,
            sessions.client_id,
@@ -57,11 +59,9 @@ pub(super) const FIND: &str = "
                )
            ) as newer_live
     from found
-    cross join sessions on sessions.id = found.id
+    join sessions on sessions.id = found.id
     join users on users.id = sessions.user_id
-    where users.status <> 'erased'
-    order by found.superseded
-    limit 1";
+    where users.status <> 'erased'";
 
 #[derive(sqlx::FromRow)]
 struct FoundRow {
@@ -217,7 +217,7 @@ pub(super) async fn revoke_of_client(
              where sessions.client_id = ?1
                and sessions.revoked_at is null
                and sessions.expires_at > ?2
-             order by sessions.id
+             order by sessions.created_at
              limit ?3
          )",
     )
@@ -259,20 +259,17 @@ pub(super) async fn of_user(
 }
 
 /// The condition is the index `sessions_purge`, word for word; the 7,200,000,000 microseconds are two hours.
+pub(super) const PURGE: &str = "
+    delete from sessions
+    where id in (
+        select id
+        from sessions
+        where max(expires_at, created_at + 7200000000) < ?1
+        order by max(expires_at, created_at + 7200000000)
+        limit ?2
+    )";
+
 pub(super) async fn purge(db: &mut SqliteConnection, now: OffsetDateTime, limit: u32) -> Result<u64, Failure> {
-    let purged = sqlx::query(
-        "delete from sessions
-         where id in (
-             select id
-             from sessions
-             where max(expires_at, created_at + 7200000000) < ?1
-             order by max(expires_at, created_at + 7200000000)
-             limit ?2
-         )",
-    )
-    .bind(unix_micros(now))
-    .bind(limit)
-    .execute(db)
-    .await?;
+    let purged = sqlx::query(PURGE).bind(unix_micros(now)).bind(limit).execute(db).await?;
     Ok(purged.rows_affected())
 }

@@ -2,13 +2,16 @@
 
 mod faults;
 mod load;
+mod plans;
 mod proxy;
+mod races;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use oneclick_login::store::Store;
 use oneclick_login::store::postgres::{Config, PostgresStore};
+use sqlx::AssertSqlSafe;
 
 use super::{Backend, Sql, Subject};
 use crate::support::postgres::{TestDatabase, database, empty_database};
@@ -55,6 +58,18 @@ impl Sql for TestDatabase {
 
     async fn execute(&self, statement: &'static str) {
         sqlx::query(statement).execute(&mut self.connection().await).await.unwrap();
+    }
+
+    async fn dump(&self) -> String {
+        let mut connection = self.connection().await;
+        let tables = "select table_name::text from information_schema.tables where table_schema = 'public'";
+        let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut connection).await.unwrap();
+        let mut rows = Vec::new();
+        for table in tables {
+            let sql = AssertSqlSafe(format!("select {table}::text from {table}"));
+            rows.extend(sqlx::query_scalar::<_, String>(sql).fetch_all(&mut connection).await.unwrap());
+        }
+        rows.join("\n")
     }
 }
 
