@@ -24,6 +24,8 @@ use time::OffsetDateTime;
 
 const VERIFIERS: usize = 2;
 
+const A_MOMENT: Duration = Duration::from_millis(1);
+
 /// Tokens that verifiers choose from; the signers replace them one after the other.
 const SHOWN_TOKENS: usize = 64;
 
@@ -71,6 +73,11 @@ impl Run {
         !self.ended.load(Ordering::Relaxed)
     }
 
+    fn wait_until_ready(&self) {
+        self.not_ready.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(A_MOMENT);
+    }
+
     /// Signs without a pause, as long as this replica is ready.
     fn sign(&self, replica: &Replica) {
         for turn in 0_usize.. {
@@ -79,8 +86,7 @@ impl Run {
             }
             let (now, asked) = (replica.now(), Instant::now());
             if replica.keys.is_stale() {
-                self.not_ready.fetch_add(1, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(1));
+                self.wait_until_ready();
                 continue;
             }
             let text = replica.keys.snapshot().signer(now).sign(br#"{"sub":"a user"}"#).unwrap();
@@ -110,7 +116,10 @@ impl Run {
                 break;
             }
             let token = self.tokens.lock().unwrap().get(turn % SHOWN_TOKENS).cloned();
-            let Some(token) = token else { continue };
+            let Some(token) = token else {
+                std::thread::sleep(A_MOMENT);
+                continue;
+            };
             let now = Instant::now();
             let set = match held.take() {
                 Some(set) if now - set.asked <= self.timing.jwks_max_age => set,
@@ -133,7 +142,7 @@ impl Run {
     fn fetch(&self, replica: &Replica) -> Option<Held> {
         let asked = Instant::now();
         if replica.keys.is_stale() {
-            self.not_ready.fetch_add(1, Ordering::Relaxed);
+            self.wait_until_ready();
             return None;
         }
         let set: JwkSet = serde_json::from_slice(&replica.keys.snapshot().jwks.json).unwrap();
@@ -154,7 +163,7 @@ impl Run {
                         slowest = slowest.max(began.elapsed());
                         break;
                     }
-                    Err(KeysError::Pending { .. }) => tokio::time::sleep(Duration::from_millis(1)).await,
+                    Err(KeysError::Pending { .. }) => tokio::time::sleep(A_MOMENT).await,
                     Err(error) => panic!("{error}"),
                 }
             }
