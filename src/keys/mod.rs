@@ -23,6 +23,8 @@
 //! `signs_from` of the successor, so no `exp` is later than that time and the longest life of a token. Published it is
 //! for 300 + 60 s more: 60 for a clock that is ahead of the verifier's, 300 for what verifiers add by themselves.
 //!
+//! *There is always a key.* Nobody ever removes the newest one, whatever became of it.
+//!
 //! *A clock that jumps* makes its replica not ready within a second. Going back, it signs with no older key than
 //! before; and it adds and removes no key ([`Keys::check_clock`]).
 //!

@@ -29,7 +29,8 @@ pub struct Replaced {
 
 impl Keys {
     /// Adds the next key, which is published from now on and signs after [`super::Timing::lead`]. Refused while one is
-    /// pending, also where another replica has just been quicker.
+    /// pending, also where another replica has just been quicker. From `now`, the time at the call, to the commit it
+    /// must not take longer than [`super::Timing::slack`]; the store's own time limits are far shorter.
     pub async fn rotate(&self, alg: SigningAlg, now: OffsetDateTime) -> Result<Rotated, KeysError> {
         let generation = next_generation(&self.lifecycle(&self.unpending(now).await?));
         let key = generate(alg).await?;
