@@ -82,7 +82,7 @@ impl App {
         let apps = Arc::new(Apps::open(Arc::clone(&store)).await?);
 
         let session_writer = SessionWriter::start(
-            Arc::clone(&store),
+            store.clone(),
             clock.clone(),
             session_writer::Config {
                 queue: settings.login.max_in_flight,

@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | 4 composition | [`cli`], [`server`], [`app`], [`settings`], [`telemetry`] | everything, and decides nothing |
 //! | 3 edge | [`http`] | HTTP in, HTTP out, in the contract's form |
-//! | 2 use cases | [`login`], [`readiness`] | procedures; no axum, no SQL, no JSON of the wire |
+//! | 2 use cases | [`login`], [`session`], [`tenant`], [`readiness`], [`housekeeping`] | procedures; no axum, no SQL, no JSON of the wire |
 //! | 1 capabilities | [`verifier`], [`store`], [`session_writer`], [`apps`], [`keys`], [`id_token`], [`vault`] | each its own outside world, and its own error |
 //! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`locale`], [`clock`], [`error_chain`] | plain types, no network, no database |
 //!
@@ -25,10 +25,10 @@
 //! 1. [`server::Server::run`] accepts the connection. [`http::router`] gives the request its id and its span, and its
 //!    handler reads the request in the contract's order of checks: the device headers, then `X-client-id` against the
 //!    snapshot in [`apps::Apps`], then the body, read by an extractor of our own.
-//! 2. [`login::Login::admit`] takes a place in the session writer's queue. If the database takes no writes, or too many
-//!    logins wait, the answer is "busy" here, with the token unspent.
-//! 3. [`login::Login::log_in`] goes on in a task of its own: a client that goes away must not turn a spent token into
-//!    nothing.
+//! 2. [`login::Login::log_in`] joins an equal login that is under way, or takes a place in the session writer's queue
+//!    ([`session_writer::SessionWriter::admit`]). If the database takes no writes, or too many logins wait, the answer is
+//!    "busy" here, with the token unspent.
+//! 3. It goes on in a task of its own: a client that goes away must not turn a spent token into nothing.
 //! 4. [`verifier::PhoneNumberVerifier::verify`] turns the token into a [`phone_number::PhoneNumber`]: under its own
 //!    deadline, at most once, and with no database connection held.
 //! 5. [`vault::Vault::phone_index`] makes the blind index that finds the user; [`vault::Vault::seal_phone`] seals the
@@ -44,7 +44,7 @@
 //!
 //! # Reading order
 //!
-//! [`http`] (the one route table and the one stack of layers), [`login`] (the procedure), [`verifier`] and [`store`]
+//! [`http`] (the one route table and the one stack of layers), [`login`] and [`session`] (the procedures), [`verifier`] and [`store`]
 //! (the two traits in front of the outside), [`session_writer`], then [`app`] (how it is wired) and `cli::serve` (how
 //! it starts and ends). Of the tests, `tests/api/login.rs` first.
 

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, oneshot};
 
 use crate::clock::Clock;
 use crate::error_chain::Chain;
-use crate::store::{NewSession, Outcome, Store, StoreError};
+use crate::store::{NewSession, OpenSessions, Outcome, StoreError};
 
 /// How often a store that failed is tried with a small write, so that logins resume within a quarter of a second.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
@@ -38,7 +38,7 @@ pub struct SessionWriter {
 }
 
 struct Shared {
-    store: Arc<dyn Store>,
+    store: Arc<dyn OpenSessions>,
     clock: Clock,
     config: Config,
     /// The last batch failed, and nothing has been written since.
@@ -78,7 +78,7 @@ pub enum WriteError {
 
 impl SessionWriter {
     /// Starts the writers; they end once every clone of this is gone and the queue is empty.
-    pub fn start(store: Arc<dyn Store>, clock: Clock, config: Config) -> Self {
+    pub fn start(store: Arc<dyn OpenSessions>, clock: Clock, config: Config) -> Self {
         let (queue, jobs) = mpsc::channel(config.queue);
         let shared = Arc::new(Shared { store, clock, config, failing: AtomicBool::new(false) });
         let jobs = Arc::new(Mutex::new(jobs));

@@ -12,7 +12,7 @@ use super::*;
 use crate::device::Device;
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::SessionToken;
-use crate::store::{App, DataKey, NewDataKey, Opened, PhoneIndex, Profile, SigningKeyRow, User, UserKey, UserStatus};
+use crate::store::{Opened, PhoneIndex, Profile};
 
 /// Everything here happens within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -71,7 +71,7 @@ impl ObedientStore {
 }
 
 #[async_trait]
-impl Store for ObedientStore {
+impl OpenSessions for ObedientStore {
     async fn open_sessions(&self, sessions: &[NewSession]) -> Result<Vec<Outcome>, StoreError> {
         self.batches.lock().unwrap().push(sessions.len());
         self.gate.acquire().await.unwrap().forget();
@@ -96,55 +96,6 @@ impl Store for ObedientStore {
     async fn probe_write(&self, _: OffsetDateTime) -> Result<(), StoreError> {
         let takes = self.takes_probes.load(Ordering::SeqCst);
         if takes { Ok(()) } else { Err(StoreError::Unavailable("as ordered".into())) }
-    }
-
-    fn kind(&self) -> &'static str {
-        "obedient"
-    }
-    async fn migrate(&self) -> Result<(), StoreError> {
-        unreachable!()
-    }
-    async fn check_schema(&self) -> Result<(), StoreError> {
-        unreachable!()
-    }
-    async fn database_time(&self) -> Result<OffsetDateTime, StoreError> {
-        unreachable!()
-    }
-    async fn find_user(&self, _: UserKey) -> Result<Option<User>, StoreError> {
-        unreachable!()
-    }
-    async fn set_user_status(&self, _: UserId, _: UserStatus, _: OffsetDateTime) -> Result<bool, StoreError> {
-        unreachable!()
-    }
-    async fn apps(&self) -> Result<Vec<App>, StoreError> {
-        unreachable!()
-    }
-    async fn register_app(&self, _: &App, _: OffsetDateTime) -> Result<bool, StoreError> {
-        unreachable!()
-    }
-    async fn add_app(&self, _: &App, _: OffsetDateTime) -> Result<bool, StoreError> {
-        unreachable!()
-    }
-    async fn set_app_enabled(&self, _: &ClientId, _: bool, _: OffsetDateTime) -> Result<bool, StoreError> {
-        unreachable!()
-    }
-    async fn ensure_data_keys(&self, _: &[NewDataKey]) -> Result<Vec<DataKey>, StoreError> {
-        unreachable!()
-    }
-    async fn data_keys(&self) -> Result<Vec<DataKey>, StoreError> {
-        unreachable!()
-    }
-    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
-        unreachable!()
-    }
-    async fn add_signing_key(&self, _: &SigningKeyRow) -> Result<bool, StoreError> {
-        unreachable!()
-    }
-    async fn deployment_warnings(&self) -> Result<Vec<String>, StoreError> {
-        unreachable!()
-    }
-    async fn close(&self) {
-        unreachable!()
     }
 }
 
@@ -181,7 +132,7 @@ fn start(store: &Arc<ObedientStore>) -> SessionWriter {
 }
 
 fn start_with(store: &Arc<ObedientStore>, config: Config) -> SessionWriter {
-    SessionWriter::start(Arc::clone(store) as Arc<dyn Store>, Clock::system(), config)
+    SessionWriter::start(Arc::clone(store) as Arc<dyn OpenSessions>, Clock::system(), config)
 }
 
 async fn open(writer: &SessionWriter, mark: u8) -> Result<Outcome, WriteError> {

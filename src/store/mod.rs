@@ -18,9 +18,22 @@ use crate::session_token::TokenHash;
 pub use error::StoreError;
 pub use rows::*;
 
+/// The login's own part of a store, and all that the session writer may use of it.
+#[async_trait]
+pub trait OpenSessions: Send + Sync {
+    /// Opens sessions, finding or registering their users; one outcome for each, in the order of the input.
+    ///
+    /// Durable when it returns. Safe to repeat with the same rows, whatever became of the last try. On
+    /// [`StoreError::Data`] nothing is known to be opened and the caller repeats the rows one by one.
+    async fn open_sessions(&self, sessions: &[NewSession]) -> Result<Vec<Outcome>, StoreError>;
+
+    /// Writes and commits one small row: proves that the database takes writes again after it failed to.
+    async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError>;
+}
+
 /// Everything the server keeps. All times are the caller's; every method is one short transaction with a time limit.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: OpenSessions {
     /// `postgres` or `sqlite`, for people.
     fn kind(&self) -> &'static str;
 
@@ -32,15 +45,6 @@ pub trait Store: Send + Sync {
 
     /// The database's own clock: proves that it answers, and shows how far it is from ours.
     async fn database_time(&self) -> Result<OffsetDateTime, StoreError>;
-
-    /// Writes and commits one small row: proves that the database takes writes again after it failed to.
-    async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError>;
-
-    /// Opens sessions, finding or registering their users; one outcome for each, in the order of the input.
-    ///
-    /// Durable when it returns. Safe to repeat with the same rows, whatever became of the last try. On
-    /// [`StoreError::Data`] nothing is known to be opened and the caller repeats the rows one by one.
-    async fn open_sessions(&self, sessions: &[NewSession]) -> Result<Vec<Outcome>, StoreError>;
 
     /// A session with its user; `None` also where the user is erased. `newer_live` counts up to `count_newer_to`.
     async fn find_session(

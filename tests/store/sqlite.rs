@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use oneclick_login::ids::ClientId;
+use oneclick_login::store::OpenSessions;
 use oneclick_login::store::sqlite::{Config, SqliteStore};
 use oneclick_login::store::{App, AppKind, NewSession, Store, StoreError, UserKey, UserStatus};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};

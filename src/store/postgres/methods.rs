@@ -7,9 +7,22 @@ use super::{PostgresStore, schema};
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
-    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, Outcome, Rotation, SessionKey, SessionSummary,
-    SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
+    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, Rotation, SessionKey,
+    SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
 };
+
+#[async_trait]
+impl OpenSessions for PostgresStore {
+    async fn open_sessions(&self, sessions: &[NewSession]) -> Result<Vec<Outcome>, StoreError> {
+        self.open_batch(sessions).await
+    }
+
+    async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError> {
+        let probe = "insert into write_probe (probed_at) values ($1)
+                     on conflict (id) do update set probed_at = excluded.probed_at";
+        self.count(sqlx::query(probe).bind(now)).await.map(drop)
+    }
+}
 
 #[async_trait]
 impl Store for PostgresStore {
@@ -28,16 +41,6 @@ impl Store for PostgresStore {
     async fn database_time(&self) -> Result<OffsetDateTime, StoreError> {
         let (now,) = self.fetch_one(sqlx::query("select clock_timestamp()")).await?;
         Ok(now)
-    }
-
-    async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError> {
-        let probe = "insert into write_probe (probed_at) values ($1)
-                     on conflict (id) do update set probed_at = excluded.probed_at";
-        self.count(sqlx::query(probe).bind(now)).await.map(drop)
-    }
-
-    async fn open_sessions(&self, sessions: &[NewSession]) -> Result<Vec<Outcome>, StoreError> {
-        self.open_batch(sessions).await
     }
 
     async fn find_session(

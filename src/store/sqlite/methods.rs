@@ -11,8 +11,8 @@ use super::{
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
-    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, Outcome, Rotation, SessionKey, SessionSummary,
-    SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
+    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, Rotation, SessionKey,
+    SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
 };
 
 /// Runs a function over the writer's connection in a transaction, which is durable before this has a result. (A macro
@@ -31,6 +31,17 @@ macro_rules! in_transaction {
 }
 
 #[async_trait]
+impl OpenSessions for SqliteStore {
+    async fn open_sessions(&self, sessions: &[NewSession]) -> Result<Vec<Outcome>, StoreError> {
+        in_transaction!(self, opening::open, sessions)
+    }
+
+    async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError> {
+        in_transaction!(self, health::probe_write, now)
+    }
+}
+
+#[async_trait]
 impl Store for SqliteStore {
     fn kind(&self) -> &'static str {
         "sqlite"
@@ -46,14 +57,6 @@ impl Store for SqliteStore {
 
     async fn database_time(&self) -> Result<OffsetDateTime, StoreError> {
         self.limited(health::database_time(&self.readers)).await
-    }
-
-    async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError> {
-        in_transaction!(self, health::probe_write, now)
-    }
-
-    async fn open_sessions(&self, sessions: &[NewSession]) -> Result<Vec<Outcome>, StoreError> {
-        in_transaction!(self, opening::open, sessions)
     }
 
     async fn find_session(

@@ -5,9 +5,8 @@ use sqlx::sqlite::SqliteConnection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::Store;
 use crate::clock::Clock;
-use crate::store::Store;
+use crate::store::{OpenSessions, Store};
 
 async fn migrated(folder: &TempDir) -> SqliteStore {
     let path = folder.path().join("test.db");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use oneclick_login::store::OpenSessions;
 use oneclick_login::store::postgres::{Config, PostgresStore};
 use oneclick_login::store::{Store, StoreError};
 use sqlx::{AssertSqlSafe, Executor};

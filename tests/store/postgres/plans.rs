@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use oneclick_login::store::OpenSessions;
 use oneclick_login::store::postgres::{Config, PostgresStore};
 use oneclick_login::store::{SessionKey, Store, UserKey};
 
