@@ -88,7 +88,7 @@ pub trait Store: Send + Sync {
 
     /// Takes everything personal away in one transaction: number, index, names, e-mail, the devices of all sessions,
     /// sealed answers, tickets. Ends the sessions, keeps the id as a tombstone. Returns whether there was a user to
-    /// erase.
+    /// erase. What a login under way at that moment still writes is dead, and the next purge takes its device away.
     async fn erase_user(&self, id: UserId, now: OffsetDateTime) -> Result<bool, StoreError>;
 
     /// All applications, by client id.

@@ -9,6 +9,7 @@ mod connections;
 mod deployment;
 mod erasure;
 mod error;
+mod finding;
 mod keys;
 mod methods;
 mod opening;

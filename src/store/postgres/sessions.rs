@@ -1,67 +1,10 @@
-//! Sessions after their opening: found, used, rotated, revoked, listed, purged. Whether one is live is not judged here.
+//! Sessions after their opening: used, rotated, revoked, purged. Whether one is live is not judged here.
 
-use sqlx::FromRow;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::PostgresStore;
-use super::users::UserRow;
-use crate::ids::{ClientId, SessionId, UserId};
-use crate::store::rows::stored_client_id;
-use crate::store::{Rotation, SessionKey, SessionSummary, StoreError, StoredSession, Superseded};
-
-/// Three of the four branches have a null to look for, which costs nothing; a condition with `or` might not use all
-/// four unique indexes. The rest is three primary keys' worth of work: the row, its user and, where newer sessions are
-/// to be counted, a range of `sessions_user` that ends at the limit (with `limit 0` it is not even begun).
-const FIND: &str = r"
-with found as (
-    select id, false as superseded from sessions where id = $1
-    union all
-    select id, false from sessions where token_hash = $2
-    union all
-    select id, true from sessions where previous_token_hash = $2
-    union all
-    select id, false from sessions where access_token_hash = $3
-    order by superseded
-    limit 1
-)
-select sessions.id as session_id,
-       sessions.client_id,
-       sessions.device_fingerprint,
-       sessions.created_at as opened_at,
-       sessions.expires_at,
-       sessions.first_used_at,
-       sessions.revoked_at,
-       sessions.answer_sealed,
-       sessions.rotated_at,
-       sessions.successor_sealed,
-       found.superseded,
-       users.session_epoch = sessions.user_epoch as epoch_is_current,
-       users.id,
-       users.phone_sealed,
-       users.user_name,
-       users.name,
-       users.email,
-       users.status,
-       users.created_at,
-       users.updated_at,
-       (
-           select count(*)
-           from (
-               select
-               from sessions as newer
-               where newer.user_id = sessions.user_id
-                 and (newer.created_at, newer.id) > (sessions.created_at, sessions.id)
-                 and newer.expires_at > $4
-                 and newer.revoked_at is null
-                 and newer.user_epoch = users.session_epoch
-               limit $5
-           ) as newer_live
-       ) as newer_live
-from found
-join sessions on sessions.id = found.id
-join users on users.id = sessions.user_id
-where users.status <> 'erased'";
+use crate::ids::{ClientId, SessionId};
+use crate::store::{Rotation, StoreError};
 
 const MARK_USED: &str = r"
 update sessions
@@ -107,23 +50,6 @@ where id = any (array(
 ))
 returning true";
 
-const OF_USER: &str = r"
-select sessions.id,
-       sessions.client_id,
-       sessions.operating_sys_version,
-       sessions.created_at,
-       sessions.expires_at,
-       sessions.first_used_at,
-       sessions.revoked_at,
-       users.session_epoch = sessions.user_epoch as epoch_is_current
-from users
-join sessions on sessions.user_id = users.id
-where users.id = $1
-  and users.status <> 'erased'
-  and sessions.expires_at > $2
-order by sessions.created_at desc, sessions.id desc
-limit 100";
-
 /// The condition is the index `sessions_purge`, word for word. Replicas that purge at once pass over each other's rows.
 /// An array, not a join: for that a plan made without looking at the limit would read the whole table.
 const PURGE: &str = r"
@@ -139,97 +65,7 @@ where id = any (array(
 ))
 returning true";
 
-#[derive(FromRow)]
-struct FoundRow {
-    session_id: Uuid,
-    client_id: String,
-    device_fingerprint: String,
-    opened_at: OffsetDateTime,
-    expires_at: OffsetDateTime,
-    first_used_at: Option<OffsetDateTime>,
-    revoked_at: Option<OffsetDateTime>,
-    answer_sealed: Option<Vec<u8>>,
-    rotated_at: Option<OffsetDateTime>,
-    successor_sealed: Option<Vec<u8>>,
-    superseded: bool,
-    epoch_is_current: bool,
-    newer_live: i64,
-    #[sqlx(flatten)]
-    user: UserRow,
-}
-
-impl TryFrom<FoundRow> for StoredSession {
-    type Error = StoreError;
-
-    fn try_from(row: FoundRow) -> Result<Self, StoreError> {
-        let rotation = row.rotated_at.zip(row.successor_sealed);
-        let superseded = rotation.map(|(rotated_at, successor_sealed)| Superseded { rotated_at, successor_sealed });
-        if row.superseded && superseded.is_none() {
-            return Err(StoreError::Corrupt { what: "rotation" });
-        }
-        Ok(Self {
-            id: SessionId(row.session_id),
-            user: row.user.try_into()?,
-            epoch_is_current: row.epoch_is_current,
-            client_id: stored_client_id(row.client_id)?,
-            device_fingerprint: row.device_fingerprint,
-            created_at: row.opened_at,
-            expires_at: row.expires_at,
-            first_used_at: row.first_used_at,
-            revoked_at: row.revoked_at,
-            answer_sealed: row.answer_sealed,
-            superseded: superseded.filter(|_| row.superseded),
-            newer_live: u32::try_from(row.newer_live).unwrap_or(u32::MAX),
-        })
-    }
-}
-
-#[derive(FromRow)]
-struct SummaryRow {
-    id: Uuid,
-    client_id: String,
-    operating_sys_version: String,
-    created_at: OffsetDateTime,
-    expires_at: OffsetDateTime,
-    first_used_at: Option<OffsetDateTime>,
-    revoked_at: Option<OffsetDateTime>,
-    epoch_is_current: bool,
-}
-
-impl TryFrom<SummaryRow> for SessionSummary {
-    type Error = StoreError;
-
-    fn try_from(row: SummaryRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: SessionId(row.id),
-            client_id: stored_client_id(row.client_id)?,
-            operating_sys_version: row.operating_sys_version,
-            created_at: row.created_at,
-            expires_at: row.expires_at,
-            first_used_at: row.first_used_at,
-            revoked_at: row.revoked_at,
-            epoch_is_current: row.epoch_is_current,
-        })
-    }
-}
-
 impl PostgresStore {
-    pub(super) async fn select_session(
-        &self,
-        key: SessionKey,
-        now: OffsetDateTime,
-        count_newer_to: u32,
-    ) -> Result<Option<StoredSession>, StoreError> {
-        let (id, token, replay_key) = match key {
-            SessionKey::Id(id) => (Some(id.0), None, None),
-            SessionKey::Token(token) => (None, Some(token.0), None),
-            SessionKey::Replay(key) => (None, None, Some(key.0)),
-        };
-        let statement =
-            sqlx::query(FIND).bind(id).bind(token).bind(replay_key).bind(now).bind(i64::from(count_newer_to));
-        self.fetch::<FoundRow>(statement).await?.pop().map(StoredSession::try_from).transpose()
-    }
-
     pub(super) async fn update_first_use(&self, id: SessionId, now: OffsetDateTime) -> Result<(), StoreError> {
         self.count(sqlx::query(MARK_USED).bind(id.0).bind(now)).await.map(drop)
     }
@@ -256,15 +92,6 @@ impl PostgresStore {
     ) -> Result<u64, StoreError> {
         let statement = sqlx::query(REVOKE_OF_CLIENT).bind(client_id.as_str()).bind(now).bind(i64::from(limit));
         self.count(statement).await
-    }
-
-    pub(super) async fn select_sessions_of_user(
-        &self,
-        id: UserId,
-        now: OffsetDateTime,
-    ) -> Result<Vec<SessionSummary>, StoreError> {
-        let rows: Vec<SummaryRow> = self.fetch(sqlx::query(OF_USER).bind(id.0).bind(now)).await?;
-        rows.into_iter().map(SessionSummary::try_from).collect()
     }
 
     pub(super) async fn delete_dead_sessions(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {

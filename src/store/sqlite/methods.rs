@@ -5,7 +5,9 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::error::Failure;
-use super::{SqliteStore, apps, erasure, health, keys, opening, schema, sessions, tenant_tokens, tickets, users};
+use super::{
+    SqliteStore, apps, erasure, finding, health, keys, opening, schema, sessions, tenant_tokens, tickets, users,
+};
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
@@ -60,7 +62,7 @@ impl Store for SqliteStore {
         now: OffsetDateTime,
         count_newer_to: u32,
     ) -> Result<Option<StoredSession>, StoreError> {
-        self.limited(sessions::find(&self.readers, key, now, count_newer_to)).await
+        self.limited(finding::find(&self.readers, key, now, count_newer_to)).await
     }
 
     async fn mark_session_used(&self, id: SessionId, now: OffsetDateTime) -> Result<(), StoreError> {
@@ -89,7 +91,7 @@ impl Store for SqliteStore {
     }
 
     async fn sessions_of_user(&self, id: UserId, now: OffsetDateTime) -> Result<Vec<SessionSummary>, StoreError> {
-        self.limited(sessions::of_user(&self.readers, id, now)).await
+        self.limited(finding::of_user(&self.readers, id, now)).await
     }
 
     /// One transaction for each kind, so that the logins that wait for the writer get their turn in between.

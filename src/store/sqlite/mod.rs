@@ -8,6 +8,7 @@ mod apps;
 mod erasure;
 mod error;
 mod file;
+mod finding;
 mod health;
 mod keys;
 mod methods;

@@ -107,7 +107,7 @@ async fn sessions_are_found_and_purged_by_index() {
     let folder = TempDir::new().unwrap();
     let store = migrated(&folder).await;
     let searched_by = ["(id=?)", "(token_hash=?)", "(previous_token_hash=?)", "(access_token_hash=?)"];
-    let find = plan(&store, sessions::FIND).await;
+    let find = plan(&store, finding::FIND).await;
     for column in searched_by {
         assert!(find.contains(column), "{column}: {find}");
     }
