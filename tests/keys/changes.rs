@@ -23,6 +23,7 @@ on_both_stores! {
     what_cannot_be_read_leaves_the_last_keys_in_use,
     a_key_that_the_vault_did_not_wrap_is_never_published,
     keys_are_changed_with_a_right_clock_only,
+    left_to_itself_a_replica_rotates_what_is_due_unless_its_clock_is_wrong,
 }
 
 const LEAD: i64 = 600;
@@ -169,4 +170,32 @@ async fn keys_are_changed_with_a_right_clock_only(store: &Arc<dyn Store>) {
     for wrong in [now - Duration::from_secs(40), now + Duration::from_secs(40)] {
         assert!(matches!(replica.keys.check_clock(wrong).await.unwrap_err(), KeysError::Clock { .. }));
     }
+}
+
+async fn left_to_itself_a_replica_rotates_what_is_due_unless_its_clock_is_wrong(store: &Arc<dyn Store>) {
+    const A_WHILE: Duration = Duration::from_millis(200);
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let now = Clock::system().now();
+    let ten_days_ago = (now - at(0)).whole_seconds() - 864_000;
+    let timing = Timing { refresh_interval: Duration::from_millis(5), ..timing() };
+    let config = Config { key_lifetime: Some(Duration::from_secs(86_400)), ..config(timing) };
+    let replica = Replica::start(store, config, (ten_days_ago, 0)).await;
+
+    let wrong = Clock::manual(now + Duration::from_secs(3_600));
+    let _ = tokio::time::timeout(A_WHILE, replica.keys.keep_fresh(&wrong)).await;
+    assert_eq!(store.signing_keys().await.unwrap().len(), 1);
+
+    let rotated = async {
+        while replica.kids().len() == 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let clock = Clock::system();
+    tokio::select! {
+        () = replica.keys.keep_fresh(&clock) => {}
+        rotated = tokio::time::timeout(PATIENCE, rotated) => rotated.unwrap(),
+    }
+    let rows = store.signing_keys().await.unwrap();
+    assert_eq!(rows.len(), 2);
+    assert!(rows[1].signs_from >= now + Duration::from_secs(600));
 }
