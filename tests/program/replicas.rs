@@ -34,11 +34,30 @@ fn sessions(database: &TestDatabase) -> Rows {
     Rows::Postgres(database.url())
 }
 
+/// All answers are 200 and the same session, which is the only one of the token.
+async fn assert_one_session(database: &TestDatabase, token: &str, answers: &[Answer]) {
+    let session_tokens: HashSet<_> = answers.iter().map(|answer| answer.text("session_token")).collect();
+    assert_eq!(session_tokens.len(), 1, "{token}: {answers:?}");
+    assert_eq!(sessions(database).sessions_of_token(token).await, 1);
+}
+
 #[tokio::test]
-async fn one_token_at_both_replicas_at_once_logs_in_once() {
+async fn one_token_of_one_device_at_both_replicas_at_once_is_one_session() {
     let database = postgres::database().await;
     let peer = GetMobile::start().await;
     let replicas = two(&peer.verifies_for(Setup::on(database.url()).patient())).await;
+    let tokens: Vec<String> = (0..50).map(|n| format!("ok-139000000{n:02}-everywhere+/=")).collect();
+    for (token, answers) in everywhere_at_once(&replicas, &tokens).await {
+        assert_one_session(&database, &token, &answers).await;
+    }
+}
+
+#[tokio::test]
+async fn without_a_retry_window_one_token_logs_in_once() {
+    let database = postgres::database().await;
+    let peer = GetMobile::start().await;
+    let strict = Setup::on(database.url()).patient().set("ONECLICK_LOGIN__RETRY_WINDOW_SECONDS", "0");
+    let replicas = two(&peer.verifies_for(strict)).await;
     let tokens: Vec<String> = (0..50).map(|n| format!("ok-139000000{n:02}-everywhere+/=")).collect();
     for (token, answers) in everywhere_at_once(&replicas, &tokens).await {
         let logged_in = answers.iter().filter(|answer| answer.status == 200).count();
@@ -57,16 +76,10 @@ async fn a_verifier_that_accepts_a_token_twice_still_opens_one_session() {
     let replicas = two(&peer.verifies_for(Setup::on(database.url()).patient())).await;
     let tokens: Vec<String> = (0..50).map(|n| format!("sloppy-139000000{:02}-{n}", n % 7)).collect();
     for (token, answers) in everywhere_at_once(&replicas, &tokens).await {
-        let logged_in = answers.iter().filter(|answer| answer.status == 200).count();
-        assert_eq!(logged_in, 1, "{token}: {answers:?}");
-        for answer in answers.iter().filter(|answer| answer.status != 200) {
-            assert_eq!((answer.status.as_u16(), answer.error_code().as_str()), (400, "IDAAS.SDK.LOGIN.1001"));
-            assert_eq!(answer.header("x-access-token-state"), Some("spent"));
-        }
-        assert_eq!(sessions(&database).sessions_of_token(&token).await, 1);
+        assert_one_session(&database, &token, &answers).await;
     }
     assert_eq!(sessions(&database).users().await, 7);
-    assert_eq!(peer.ledger().len(), 150, "each request asked the verifier, none was repeated");
+    assert!(peer.ledger().len() <= 150, "each request asked the verifier once at most");
 }
 
 #[tokio::test]
@@ -98,7 +111,7 @@ async fn both_publish_the_same_keys_and_see_each_others_users() {
     let one = replicas[0].log_in("sandbox:13900000001:1").await;
     let other = replicas[1].log_in("sandbox:13900000001:2").await;
     assert_eq!(subject(&one), subject(&other));
-    // A sandbox forgets; the database does not.
+    // The other replica's sandbox never saw the token; the database did.
     let again = replicas[1].log_in("sandbox:13900000001:1").await;
-    assert_eq!(again.error_code(), "IDAAS.SDK.LOGIN.1001");
+    assert_eq!(again.text("session_token"), one.text("session_token"));
 }
