@@ -8,6 +8,7 @@ mod first_minutes;
 mod forwarder;
 mod kill;
 mod log_lines;
+mod operators;
 mod refusals;
 mod replicas;
 mod rows;
