@@ -15,6 +15,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::sink::Sink;
 use crate::clock::Clock;
+use crate::error_chain::Chain;
 
 /// A longer value is cut: a line must stay readable, and whoever sends long headers must not fill the disk.
 const VALUE_BYTES: usize = 4096;
@@ -176,20 +177,6 @@ impl Visit for Fields {
     /// With its whole chain of causes, as this is the only place that says them.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         self.put_text(field, format_args!("{}", Chain(value)));
-    }
-}
-
-struct Chain<'a>(&'a (dyn Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 
