@@ -32,10 +32,7 @@ use crate::verifier::sandbox::SandboxVerifier;
 /// Where development keeps the master key that it makes for itself.
 pub const DEVELOPMENT_MASTER_KEY: &str = "data/master.key";
 
-/// Commits under way at once on Postgres: a second batch gathers and travels while the first waits for the disk.
-const POSTGRES_WRITERS: usize = 2;
-
-/// SQLite has one writer.
+/// SQLite takes one transaction at a time.
 const SQLITE_WRITERS: usize = 1;
 
 /// Everything that serves a login, wired together.
@@ -87,7 +84,7 @@ impl App {
             session_writer::Config {
                 queue: settings.login.max_in_flight,
                 max_batch: settings.login.max_batch,
-                writers: if store.kind() == "sqlite" { SQLITE_WRITERS } else { POSTGRES_WRITERS },
+                writers: if store.kind() == "sqlite" { SQLITE_WRITERS } else { postgres_writers(settings) },
                 phase_timeout: Duration::from_millis(settings.database.phase_timeout_ms),
             },
         );
@@ -214,6 +211,11 @@ pub async fn prepare_schema(settings: &Settings, store: &dyn Store) -> Result<()
         Environment::Development => store.migrate().await,
         Environment::Production => store.check_schema().await,
     }
+}
+
+/// Half of the connections: whatever else asks the database finds one free while commits are slow.
+fn postgres_writers(settings: &Settings) -> usize {
+    usize::try_from(settings.database.max_connections / 2).unwrap_or(1).max(1)
 }
 
 async fn register_apps(settings: &Settings, store: &dyn Store, clock: &Clock) -> Result<(), StoreError> {

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, OwnedPermit};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, Semaphore, oneshot};
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::error_chain::Chain;
@@ -18,13 +19,19 @@ use crate::store::{NewSession, OpenSessions, Outcome, StoreError};
 /// How often a store that failed is tried with a small write, so that logins resume within a quarter of a second.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long logins gather while a batch is on its way; then the next batch sets out beside it, so that one commit that
+/// hangs holds up nobody for longer. Above the usual time of a commit: batches that overlap are smaller, and each of
+/// them costs the database a commit (measured with 64 clients: 14 logins in a batch and 51 µs of Postgres each, against
+/// 28 and 42).
+const TURN_PATIENCE: Duration = Duration::from_millis(25);
+
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
     /// Logins between admission and their commit.
     pub queue: usize,
     /// The most logins one commit carries.
     pub max_batch: usize,
-    /// Commits under way at once; SQLite has one writer.
+    /// The most commits under way at once; SQLite has one writer.
     pub writers: usize,
     /// For a login from here to its commit, the one repetition included.
     pub phase_timeout: Duration,
@@ -43,6 +50,8 @@ struct Shared {
     config: Config,
     /// The last batch failed, and nothing has been written since.
     failing: AtomicBool,
+    /// Held by the batch that is on its way.
+    turn: Semaphore,
 }
 
 struct Job {
@@ -80,7 +89,8 @@ impl SessionWriter {
     /// Starts the writers; they end once every clone of this is gone and the queue is empty.
     pub fn start(store: Arc<dyn OpenSessions>, clock: Clock, config: Config) -> Self {
         let (queue, jobs) = mpsc::channel(config.queue);
-        let shared = Arc::new(Shared { store, clock, config, failing: AtomicBool::new(false) });
+        let shared =
+            Arc::new(Shared { store, clock, config, failing: AtomicBool::new(false), turn: Semaphore::new(1) });
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..config.writers {
             tokio::spawn(keep_writing(Arc::clone(&shared), Arc::clone(&jobs)));
@@ -108,7 +118,7 @@ impl Admission {
     pub async fn open(self, session: NewSession) -> Result<Outcome, WriteError> {
         let (answer, outcome) = oneshot::channel();
         self.place.send(Job { session, answer });
-        match tokio::time::timeout(self.phase_timeout, outcome).await {
+        match timeout(self.phase_timeout, outcome).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(WriteError::Ended),
             Err(_) => Err(WriteError::TimedOut),
@@ -132,10 +142,21 @@ async fn keep_writing(shared: Arc<Shared>, jobs: Arc<Mutex<mpsc::Receiver<Job>>>
 async fn write_batches(shared: Arc<Shared>, jobs: Arc<Mutex<mpsc::Receiver<Job>>>) {
     let mut batch = Vec::with_capacity(shared.config.max_batch);
     loop {
-        let taken = jobs.lock().await.recv_many(&mut batch, shared.config.max_batch).await;
-        if taken == 0 {
+        let mut queue = jobs.lock().await;
+        if queue.recv_many(&mut batch, shared.config.max_batch).await == 0 {
             return;
         }
+        let turn = match shared.turn.try_acquire() {
+            Ok(turn) => Some(turn),
+            Err(_) if batch.len() == shared.config.max_batch => None,
+            Err(_) => timeout(TURN_PATIENCE, shared.turn.acquire()).await.ok().and_then(Result::ok),
+        };
+        while batch.len() < shared.config.max_batch
+            && let Ok(job) = queue.try_recv()
+        {
+            batch.push(job);
+        }
+        drop(queue);
         // Whoever waited longer than the phase lasts has given up.
         batch.retain(|job| !job.answer.is_closed());
         let (sessions, answers): (Vec<_>, Vec<_>) = batch.drain(..).map(|job| (job.session, job.answer)).unzip();
@@ -143,6 +164,7 @@ async fn write_batches(shared: Arc<Shared>, jobs: Arc<Mutex<mpsc::Receiver<Job>>
             continue;
         }
         let outcomes = shared.write(&sessions).await;
+        drop(turn);
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
             // The login may have given up; its session is then found by its token hash or expires unused.
             let _ = answer.send(outcome);

@@ -298,3 +298,18 @@ async fn each_login_gets_its_own_answer() {
     }
     assert!(store.batches().iter().all(|size| *size <= 16));
 }
+
+#[tokio::test]
+async fn a_commit_that_hangs_does_not_hold_up_the_others() {
+    let store = ObedientStore::closed();
+    let config = Config { queue: 8, max_batch: 4, writers: 2, phase_timeout: PATIENCE };
+    let writer = start_with(&store, config);
+    let mut logins = JoinSet::new();
+    for batch in 1..=2 {
+        let admission = writer.admit().unwrap();
+        logins.spawn(async move { admission.open(session(1)).await });
+        until("under way", || store.batches().len() == batch).await;
+    }
+    store.gate.add_permits(2);
+    assert!(logins.join_all().await.iter().all(Result::is_ok));
+}

@@ -1,10 +1,12 @@
 //! Makes one line of one event: the fields of the spans around it and its own, flat, as JSON or text. Whatever a value
 //! holds, the line stays one line, parses, and sends no control sequence to a terminal. It knows no field by meaning.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{self, Write};
 
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde_json::Value;
 use time::format_description::FormatItem;
 use time::macros::format_description;
 use tracing::field::{Field, Visit};
@@ -20,6 +22,9 @@ use crate::error_chain::Chain;
 /// A longer value is cut: a line must stay readable, and whoever sends long headers must not fill the disk.
 const VALUE_BYTES: usize = 4096;
 
+/// About what a request's line takes.
+const LINE_BYTES: usize = 512;
+
 /// RFC 3339 in UTC with all six digits, so that lines sort as text.
 const TIMESTAMP: &[FormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
@@ -33,10 +38,13 @@ pub struct Lines {
     pub sink: Sink,
 }
 
+/// By name, in the order in which they came. There are a dozen: a list is quicker than a map.
+type Values = Vec<(Cow<'static, str>, Value)>;
+
 /// Fields of an event or a span; a later one of the same name replaces an earlier one.
 #[derive(Default, Clone)]
 struct Fields {
-    values: Map<String, Value>,
+    values: Values,
     /// Set where the event was made by the `log` crate, whose own target is always "log".
     target: Option<String>,
 }
@@ -62,7 +70,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         let mut fields = Fields::default();
         for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
             if let Some(outer) = span.extensions().get::<Fields>() {
-                fields.values.extend(outer.values.clone());
+                outer.values.iter().for_each(|(name, value)| fields.set(name.clone(), value.clone()));
             }
         }
         event.record(&mut fields);
@@ -74,23 +82,33 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     }
 }
 
-fn as_json(own: [&str; 3], mut fields: Map<String, Value>) -> String {
-    let mut line = String::from("{");
+fn as_json(own: [&str; 3], mut fields: Values) -> String {
+    let message = take_message(&mut fields).unwrap_or_else(|| Value::from(""));
+    let mut line = Vec::with_capacity(LINE_BYTES);
     for (name, value) in OWN.into_iter().zip(own) {
-        let _ = write!(line, "\"{name}\":{},", Value::from(value));
+        put_json(&mut line, name, value);
     }
-    let message = fields.remove("message").unwrap_or_else(|| Value::from(""));
-    let _ = write!(line, "\"message\":{message}");
-    for (name, value) in fields {
-        let _ = write!(line, ",{}:{value}", Value::from(name));
+    put_json(&mut line, "message", &message);
+    for (name, value) in &fields {
+        put_json(&mut line, name, value);
     }
-    line.push('}');
-    escaped(&line, |c, line| write!(line, "\\u{:04x}", u32::from(c)))
+    line.push(b'}');
+    let line = String::from_utf8(line).expect("JSON is UTF-8");
+    escaped(line, |c, line| write!(line, "\\u{:04x}", u32::from(c)))
 }
 
-fn as_text([timestamp, level, target]: [&str; 3], mut fields: Map<String, Value>) -> String {
+/// One more pair of an object that is still open.
+fn put_json<T: Serialize + ?Sized>(line: &mut Vec<u8>, name: &str, value: &T) {
+    line.push(if line.is_empty() { b'{' } else { b',' });
+    // Memory takes every byte, and neither texts nor values can fail to be JSON.
+    let _ = serde_json::to_writer(&mut *line, name);
+    line.push(b':');
+    let _ = serde_json::to_writer(line, value);
+}
+
+fn as_text([timestamp, level, target]: [&str; 3], mut fields: Values) -> String {
     let mut line = format!("{timestamp} {level:>5} {target}:");
-    if let Some(Value::String(message)) = fields.remove("message") {
+    if let Some(Value::String(message)) = take_message(&mut fields) {
         let _ = write!(line, " {message}");
     }
     for (name, value) in fields {
@@ -99,7 +117,12 @@ fn as_text([timestamp, level, target]: [&str; 3], mut fields: Map<String, Value>
             value => write!(line, " {name}={value}"),
         };
     }
-    escaped(&line, |c, line| write!(line, "{}", c.escape_default()))
+    escaped(line, |c, line| write!(line, "{}", c.escape_default()))
+}
+
+fn take_message(fields: &mut Values) -> Option<Value> {
+    let at = fields.iter().position(|(name, _)| name == "message")?;
+    Some(fields.remove(at).1)
 }
 
 fn needs_quotes(c: char) -> bool {
@@ -113,17 +136,20 @@ fn is_unsafe(c: char) -> bool {
 }
 
 /// The line with its unsafe characters escaped and a newline behind it. In JSON they can only stand inside strings.
-fn escaped(line: &str, escape: impl Fn(char, &mut String) -> fmt::Result) -> String {
-    let mut safe = String::with_capacity(line.len() + 1);
-    for c in line.chars() {
-        if is_unsafe(c) {
-            let _ = escape(c, &mut safe);
-        } else {
-            safe.push(c);
+fn escaped(mut line: String, escape: impl Fn(char, &mut String) -> fmt::Result) -> String {
+    if !line.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        let mut safe = String::with_capacity(line.len() + 1);
+        for c in line.chars() {
+            if is_unsafe(c) {
+                let _ = escape(c, &mut safe);
+            } else {
+                safe.push(c);
+            }
         }
+        line = safe;
     }
-    safe.push('\n');
-    safe
+    line.push('\n');
+    line
 }
 
 impl Fields {
@@ -133,11 +159,18 @@ impl Fields {
             "log.target" => self.target = value.into().as_str().map(str::to_owned),
             name if name.starts_with("log.") => {}
             name if OWN.contains(&name) => {
-                self.values.insert(format!("field.{name}"), value.into());
+                self.set(format!("field.{name}").into(), value.into());
             }
             name => {
-                self.values.insert(name.trim_start_matches("r#").to_owned(), value.into());
+                self.set(name.trim_start_matches("r#").into(), value.into());
             }
+        }
+    }
+
+    fn set(&mut self, name: Cow<'static, str>, value: Value) {
+        match self.values.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, old)) => *old = value,
+            None => self.values.push((name, value)),
         }
     }
 

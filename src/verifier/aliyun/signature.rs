@@ -2,8 +2,6 @@
 //!
 //! Pure functions. It must not know the clock, the nonce's origin, the network or any one action.
 
-use std::fmt::Write as _;
-
 use aws_lc_rs::hmac;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -84,22 +82,25 @@ fn signature(secret: &SecretString, string_to_sign: &str) -> String {
 /// RFC 3986: the unreserved characters stay, every other byte becomes `%XX` in upper case. URL libraries leave `*`, `'`
 /// and others alone and write a space as `+`, which the signature's other side does not.
 fn percent_encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
+    let mut encoded = String::with_capacity(text.len() + text.len() / 4);
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            write!(encoded, "%{byte:02X}").expect("writing to a String does not fail");
+            encoded.push('%');
+            encoded.extend(hex_digits(byte).map(|digit| digit.to_ascii_uppercase()));
         }
     }
     encoded
 }
 
 fn lower_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("writing to a String does not fail");
-        hex
-    })
+    bytes.iter().flat_map(|byte| hex_digits(*byte)).collect()
+}
+
+/// In lower case. A call has some 150 such bytes; `write!` for each of them was 3 % of all CPU time.
+fn hex_digits(byte: u8) -> [char; 2] {
+    [byte >> 4, byte & 0xf].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]))
 }
 
 #[cfg(test)]

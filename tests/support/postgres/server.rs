@@ -16,6 +16,9 @@ const HELP: &str = "the tests need Postgres. Any one of these will do:
   - docker with the compose plugin, running
 What was tried:";
 
+/// The tests' data need not outlive the machine.
+const NOT_DURABLE: &[&str] = &["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "autovacuum_naptime=10min"];
+
 #[derive(Debug)]
 pub struct Server {
     /// Of a database to connect to for creating others.
@@ -60,7 +63,7 @@ pub fn start() -> Result<Server, String> {
 
 fn from_binaries() -> Result<Server, String> {
     let bin = binaries::find().ok_or("none found")?;
-    let cluster = Cluster::start(&bin)?;
+    let cluster = Cluster::start(&bin, NOT_DURABLE)?;
     Ok(Server { maintenance: cluster.url(), _cluster: Some(cluster) })
 }
 

@@ -12,15 +12,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// `$1` the programs' folder, `$2` ours, `$3` the port. The signals are those of a terminal and of a closed pipe: the
-/// end of the input is to decide alone. A server that has only just begun misses a signal, so it gets several. No Unix socket: its path would have to be short, and TCP is what production
-/// uses. Durability is off, the tests' data need not outlive the machine.
+/// `$1` the programs' folder, `$2` ours, `$3` the port, then the server's options. The signals are those of a terminal
+/// and of a closed pipe: the end of the input is to decide alone. A server that has only just begun misses a signal, so
+/// it gets several. No Unix socket: its path would have to be short, and TCP is what production uses.
 const SUPERVISE: &str = r#"
 trap '' HUP INT PIPE TERM
-cd "$2" || exit 1
-if "$1/initdb" -D data -U postgres -A trust -E UTF8 --no-locale --no-sync >initdb.log 2>&1; then
-    "$1/postgres" -D data -p "$3" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=300 \
-        -c fsync=off -c full_page_writes=off -c max_wal_size=4GB -c autovacuum_naptime=10min >server.log 2>&1 &
+bin=$1 folder=$2 port=$3
+shift 3
+cd "$folder" || exit 1
+if "$bin/initdb" -D data -U postgres -A trust -E UTF8 --no-locale --no-sync >initdb.log 2>&1; then
+    "$bin/postgres" -D data -p "$port" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
+        -c max_connections=300 -c max_wal_size=4GB "$@" >server.log 2>&1 &
     server=$!
     while kill -0 "$server" 2>/dev/null && read -r _; do :; done
     while kill -QUIT "$server" 2>/dev/null; do sleep 0.1; done
@@ -28,7 +30,7 @@ else
     read -r _
 fi
 cd /
-rm -rf "$2"
+rm -rf "$folder"
 "#;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -45,10 +47,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn start(bin: &Path) -> Result<Self, String> {
+    /// `options` are the server's, as on its command line.
+    pub fn start(bin: &Path, options: &[&str]) -> Result<Self, String> {
         let mut failure = String::new();
         for _ in 0..START_ATTEMPTS {
-            match Self::try_start(bin) {
+            match Self::try_start(bin, options) {
                 Ok(cluster) => return Ok(cluster),
                 Err(error) => failure = error,
             }
@@ -61,7 +64,7 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", self.port)
     }
 
-    fn try_start(bin: &Path) -> Result<Self, String> {
+    fn try_start(bin: &Path, options: &[&str]) -> Result<Self, String> {
         let text = |error: std::io::Error| error.to_string();
         let port = free_port().map_err(text)?;
         // Postgres does not run as root, and its user must be able to get to the folder.
@@ -70,7 +73,7 @@ impl Cluster {
         let folder = tempfile::Builder::new().prefix("oneclick-login-pg-").tempdir_in(parent).map_err(text)?.keep();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(text)?;
         let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(SUPERVISE).arg("sh").arg(bin).arg(&folder).arg(port.to_string());
+        shell.arg("-c").arg(SUPERVISE).arg("sh").arg(bin).arg(&folder).arg(port.to_string()).args(options);
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
             shell.env_remove(name);
@@ -135,7 +138,7 @@ fn a_killed_test_process_leaves_no_server_and_no_folder_behind() {
         return;
     };
     if std::env::var_os(HOLD).is_some() {
-        println!("holding {}", Cluster::start(&bin).unwrap().folder.display());
+        println!("holding {}", Cluster::start(&bin, &[]).unwrap().folder.display());
         loop {
             std::thread::park();
         }
