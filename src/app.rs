@@ -14,7 +14,7 @@ use crate::housekeeping;
 use crate::http::{self, Http};
 use crate::id_token::IdTokens;
 use crate::ids::ClientId;
-use crate::keys::{Keys, KeysError};
+use crate::keys::{self, Keys, KeysError, Timing};
 use crate::login::{Login, Rules, Twins};
 use crate::readiness::{Readiness, Watched};
 use crate::session::{self, Sessions};
@@ -24,7 +24,7 @@ use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{self, AppKind, Store, StoreError};
 use crate::tenant::Tenants;
-use crate::vault::{MasterKey, MasterKeyError, Vault, VaultError};
+use crate::vault::{MasterKeyError, MasterKeys, Vault, VaultError};
 use crate::verifier::PhoneNumberVerifier;
 use crate::verifier::aliyun::{self, AliyunVerifier, Credentials, InvalidCredentials, StaticCredentials};
 use crate::verifier::sandbox::SandboxVerifier;
@@ -77,8 +77,7 @@ impl App {
     /// Opens the parts over a store whose schema is in place.
     pub async fn open(settings: &Settings, store: Arc<dyn Store>, clock: Clock) -> Result<Self, StartError> {
         let vault = Arc::new(open_vault(settings, &*store, &clock).await?);
-        let keys = Keys::open(Arc::clone(&store), Arc::clone(&vault), settings.id_token.signing_alg, &clock).await?;
-        let keys = Arc::new(keys);
+        let keys = Arc::new(open_keys(settings, &store, &vault, &clock).await?);
         register_apps(settings, &*store, &clock).await?;
         let apps = Arc::new(Apps::open(Arc::clone(&store)).await?);
 
@@ -143,9 +142,10 @@ impl App {
     /// Starts what keeps the snapshots fresh and readiness true; it runs until the runtime ends.
     pub fn start_background(&self, readiness: &Arc<Readiness>) {
         let (apps, keys) = (Arc::clone(&self.http.apps), Arc::clone(&self.http.keys));
+        let clock = self.watched.clock.clone();
         let (readiness, watched) = (Arc::clone(readiness), self.watched.clone());
         tokio::spawn(async move { apps.keep_fresh().await });
-        tokio::spawn(async move { keys.keep_fresh().await });
+        tokio::spawn(async move { keys.keep_fresh(&clock).await });
         tokio::spawn(housekeeping::keep_clean(Arc::clone(&watched.store), watched.clock.clone()));
         tokio::spawn(async move { readiness.watch(watched).await });
     }
@@ -179,13 +179,33 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreErro
     })
 }
 
-/// The vault under the configured master key, or in development under one that is made once.
+/// The vault under the configured master keys.
 pub async fn open_vault(settings: &Settings, store: &dyn Store, clock: &Clock) -> Result<Vault, StartError> {
-    let master_key = match settings.master_key() {
-        Some(key) => key,
-        None => MasterKey::load_or_create(Path::new(DEVELOPMENT_MASTER_KEY))?,
+    Ok(Vault::open(&master_keys(settings)?, store, clock.now()).await?)
+}
+
+/// The configured master keys, or in development one that is made once.
+pub fn master_keys(settings: &Settings) -> Result<MasterKeys, MasterKeyError> {
+    match settings.master_keys() {
+        Some(keys) => Ok(keys),
+        None => MasterKeys::load_or_create(Path::new(DEVELOPMENT_MASTER_KEY)),
+    }
+}
+
+/// The signing keys, under the settings' rules.
+pub async fn open_keys(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    vault: &Arc<Vault>,
+    clock: &Clock,
+) -> Result<Keys, KeysError> {
+    let id_token = &settings.id_token;
+    let config = keys::Config {
+        signing_alg: id_token.signing_alg,
+        key_lifetime: id_token.key_lifetime(),
+        timing: Timing::default(),
     };
-    Ok(Vault::open(&master_key, store, clock.now()).await?)
+    Keys::open(Arc::clone(store), Arc::clone(vault), config, clock.now()).await
 }
 
 /// Development brings the schema up by itself; production has `migrate` run first, by one hand.

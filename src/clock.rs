@@ -2,6 +2,7 @@
 //!
 //! Deadlines do not belong here: they run on tokio's monotonic timers.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -59,4 +60,17 @@ pub fn unix_micros(at: OffsetDateTime) -> i64 {
 /// The inverse of [`unix_micros`]. A number outside of the years ±9999 becomes the Unix epoch, which is long expired.
 pub fn from_unix_micros(micros: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// Shows a time as people and programs both read it, to the second: `2026-11-22T18:43:17Z`.
+#[derive(Debug, Clone, Copy)]
+pub struct Utc(pub OffsetDateTime);
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.0.to_offset(time::UtcOffset::UTC);
+        let (year, month, day) = at.to_calendar_date();
+        let (hour, minute, second) = at.to_hms();
+        write!(f, "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month))
+    }
 }

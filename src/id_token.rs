@@ -66,7 +66,7 @@ impl IdTokens {
         &self.issuer
     }
 
-    /// Signs a token for `subject`, valid from `now`, with the key that is active on this replica.
+    /// Signs a token for `subject`, valid from `now`, with the key that is active then.
     pub fn issue(&self, subject: &Subject<'_>, now: OffsetDateTime) -> Result<String, SigningKeyError> {
         let id = subject.user.id.to_string();
         let iat = now.unix_timestamp();
@@ -89,7 +89,7 @@ impl IdTokens {
             email: subject.user.email.as_deref(),
         };
         let json = serde_json::to_vec(&claims).expect("strings, integers and a boolean always serialize");
-        self.keys.snapshot().active.sign(&json)
+        self.keys.snapshot().signer(now).sign(&json)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error_chain::Chain;
-use crate::keys::{JWKS_MAX_AGE_SECONDS, Keys};
+use crate::keys::{CLOCK_LIMIT, Keys};
 use crate::session_writer::SessionWriter;
 use crate::store::Store;
 
@@ -16,9 +16,6 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// From this difference to the database's clock on, a warning is logged.
 const CLOCK_WARNING: Duration = Duration::from_secs(2);
-
-/// From this difference on, tokens would be refused by verifiers that allow a minute: not ready.
-const CLOCK_LIMIT: Duration = Duration::from_secs(30);
 
 /// The state that `/readyz` shows. It exists before the database can be reached.
 #[derive(Debug, Default)]
@@ -61,7 +58,7 @@ impl Readiness {
         if !watched.session_writer.is_healthy() {
             reasons.push("the database takes no sessions");
         }
-        if watched.keys.age() > Duration::from_secs(JWKS_MAX_AGE_SECONDS) {
+        if watched.keys.is_stale() {
             reasons.push("the signing keys are stale");
         }
         reasons

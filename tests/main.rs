@@ -8,6 +8,7 @@ mod support;
 mod aliyun;
 mod api;
 mod house;
+mod keys;
 mod program;
 mod races;
 mod settings;

@@ -3,6 +3,7 @@
 mod app;
 pub mod config;
 mod healthcheck;
+mod key;
 mod migrate;
 mod serve;
 mod session;
@@ -44,6 +45,9 @@ enum Command {
     /// Find, switch and erase users
     #[command(subcommand)]
     User(user::Command),
+    /// List and change the keys that sign id_tokens, and those that keep the secrets
+    #[command(subcommand)]
+    Key(key::Command),
     /// Check or show the settings
     #[command(subcommand)]
     Config(config::Command),
@@ -81,6 +85,7 @@ impl Cli {
             Command::App(command) => app::run(command, &settings, out).await,
             Command::Session(command) => session::run(command, &settings, out).await,
             Command::User(command) => user::run(command, &settings, out).await,
+            Command::Key(command) => key::run(command, &settings, out).await,
             Command::Config(command) => Ok(config::run(&command, &settings, out)?),
             Command::Healthcheck(arguments) => healthcheck::run(&arguments, &settings, out).await,
         }

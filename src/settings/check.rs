@@ -9,12 +9,14 @@ use url::Url;
 use super::error::Problem;
 use super::{Environment, Provider, Settings};
 use crate::ids::ClientId;
-use crate::vault::MasterKey;
+use crate::keys::LONGEST_ID_TOKEN_LIFE_SECONDS;
+use crate::vault::{MasterKeyError, MasterKeys};
 
 /// An upper bound for every deadline: a longer one is a mistaken unit.
 const TEN_MINUTES_MS: u64 = 600_000;
 const HOUR_SECONDS: u64 = 3_600;
 const DAY_SECONDS: u64 = 86_400;
+const TEN_YEARS_DAYS: u64 = 3_650;
 /// The store keeps a session's row, and with it the replay guard, for two hours at least.
 const REPLAY_GUARD_SECONDS: u64 = 7_200;
 const ISSUER_PATH: &str = "/api/v1/oauth2";
@@ -69,9 +71,10 @@ impl Findings {
             ("login.retry_window_seconds", login.retry_window_seconds, 0, REPLAY_GUARD_SECONDS),
             ("login.max_in_flight", login.max_in_flight as u64, 1, 1_000_000),
             ("login.max_batch", login.max_batch as u64, 1, 1_000),
-            ("session.ttl_seconds", session.ttl_seconds, 1, 3_650 * DAY_SECONDS),
+            ("session.ttl_seconds", session.ttl_seconds, 1, TEN_YEARS_DAYS * DAY_SECONDS),
             ("session.rotation_grace_seconds", session.rotation_grace_seconds, 0, HOUR_SECONDS),
-            ("id_token.ttl_seconds", id_token.ttl_seconds, 1, DAY_SECONDS),
+            ("id_token.ttl_seconds", id_token.ttl_seconds, 1, LONGEST_ID_TOKEN_LIFE_SECONDS),
+            ("id_token.key_lifetime_days", id_token.key_lifetime_days, 0, TEN_YEARS_DAYS),
         ] {
             if !(least..=most).contains(&value) {
                 self.add(key, format!("must be {least} to {most}"));
@@ -153,8 +156,14 @@ impl Findings {
 
     fn secrets(&mut self, settings: &Settings) {
         if let Some(text) = &settings.secrets.master_key {
-            let message = "must be exactly 32 bytes in base64, as from openssl rand -base64 32";
-            self.require(MasterKey::parse(text.expose_secret()).is_ok(), "secrets.master_key", message);
+            match MasterKeys::parse(text.expose_secret()) {
+                Ok(_) => {}
+                Err(MasterKeyError::Repeated) => self.add("secrets.master_key", "must not list a key twice"),
+                Err(MasterKeyError::Form | MasterKeyError::File { .. }) => self.add(
+                    "secrets.master_key",
+                    "must be exactly 32 bytes in base64, as from openssl rand -base64 32; or several, by commas or lines",
+                ),
+            }
         }
         if settings.verifier.provider == Provider::Aliyun {
             let aliyun = &settings.verifier.aliyun;

@@ -1,13 +1,14 @@
 //! What holds where a setting was left out. Only development derives anything; production has been refused by then.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 
 use super::reference::{Reference, reference};
-use super::{AppSetting, Environment, Provider, Settings, redact};
-use crate::vault::MasterKey;
+use super::{AppSetting, Environment, IdToken, Provider, Settings, redact};
+use crate::vault::MasterKeys;
 
 /// The application that development always has: the one of the contract's own example request.
 pub const DEMO_CLIENT_ID: &str = "nTo1eRIub60vPb54WeE6aojPwYwImtl4";
@@ -96,8 +97,15 @@ impl Settings {
     }
 
     /// `None` only in development: then a key is made once and kept beside the data.
-    pub fn master_key(&self) -> Option<MasterKey> {
-        self.secrets.master_key.as_ref().and_then(|text| MasterKey::parse(text.expose_secret()).ok())
+    pub fn master_keys(&self) -> Option<MasterKeys> {
+        self.secrets.master_key.as_ref().and_then(|text| MasterKeys::parse(text.expose_secret()).ok())
+    }
+}
+
+impl IdToken {
+    /// `None` where signing keys change by command only.
+    pub fn key_lifetime(&self) -> Option<Duration> {
+        (self.key_lifetime_days > 0).then(|| Duration::from_secs(self.key_lifetime_days * 86_400))
     }
 }
 

@@ -165,6 +165,8 @@ pub struct IdToken {
     pub issuer: Option<String>,
     pub ttl_seconds: u64,
     pub signing_alg: SigningAlg,
+    /// After how long a signing key gives way to the next one; 0: only by command.
+    pub key_lifetime_days: u64,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -177,7 +179,8 @@ pub struct I18n {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Secrets {
-    /// 32 bytes, base64. Unset in development: made once and kept in `./data`.
+    /// 32 bytes, base64; several, separated by commas or lines, while the key is changed. Unset in development: made
+    /// once and kept in `./data`.
     #[serde(serialize_with = "redact::secret")]
     pub master_key: Option<SecretString>,
 }

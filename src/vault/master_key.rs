@@ -1,4 +1,4 @@
-//! The one secret an operator keeps. Knows its text form and, for development, a file to keep it in.
+//! One secret that an operator keeps. Knows its text form and, for development, a file to keep it in.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -19,8 +19,10 @@ pub struct MasterKey {
 
 #[derive(Debug, thiserror::Error)]
 pub enum MasterKeyError {
-    #[error("the master key is not 32 bytes in base64")]
+    #[error("a master key is not 32 bytes in base64")]
     Form,
+    #[error("a master key is listed twice")]
+    Repeated,
     #[error("cannot read or make the development master key {}", path.display())]
     File { path: PathBuf, source: io::Error },
 }
@@ -81,6 +83,13 @@ impl MasterKey {
 
     pub(super) const fn sealer(&self) -> &Sealer {
         &self.sealer
+    }
+}
+
+/// Among the operator's own keys, so it need not take constant time.
+impl PartialEq for MasterKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
     }
 }
 

@@ -1,10 +1,10 @@
 //! Keys at rest and what is sealed with them. It must not know tables, sessions or HTTP.
 //!
 //! Envelope encryption: the master key only wraps the data keys, which the store keeps and which do the work. They are
-//! made once, at the first start, by whichever replica comes first.
+//! made once, at the first start, by whichever replica comes first. How the master key is changed: [`MasterKeys`].
 //!
 //! ```text
-//! master key ─wraps─▶ phone_index   HMAC-SHA-256: finds a user without storing the number
+//! master keys ─wrap─▶ phone_index   HMAC-SHA-256: finds a user without storing the number
 //!                     phone_seal    AES-256-GCM:  the number, bound to its user's id
 //!                     signing_wrap  AES-256-GCM:  private signing keys, each bound to its kid
 //!                     answer_seal   HMAC-SHA-256: derives a sealing key from each access token and session_token
@@ -12,6 +12,8 @@
 
 mod answer_seal;
 mod master_key;
+mod master_keys;
+mod rewrap;
 mod sealer;
 
 use answer_seal::{AnswerSeal, Use};
@@ -19,6 +21,8 @@ use aws_lc_rs::hmac;
 use time::OffsetDateTime;
 
 pub use master_key::{MasterKey, MasterKeyError};
+pub use master_keys::MasterKeys;
+pub use rewrap::{Rewrapped, rewrap};
 pub use sealer::Unsealable;
 use sealer::{KEY_BYTES, Sealer};
 
@@ -39,42 +43,44 @@ pub struct Vault {
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
     #[error(
-        "the master key does not open the stored data key {purpose}: it is not the key this database was set up with"
+        "no master key opens the stored data key {purpose}: the key this database was set up with is not among them"
     )]
     WrongMasterKey { purpose: &'static str },
     #[error("the data key {purpose} is missing")]
     MissingDataKey { purpose: &'static str },
+    #[error("somebody else rewraps the data keys again and again")]
+    Contended,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Vault {
     /// Unwraps the data keys of the store, making those that are not there yet.
-    pub async fn open(master_key: &MasterKey, store: &dyn Store, now: OffsetDateTime) -> Result<Self, VaultError> {
+    pub async fn open(master_keys: &MasterKeys, store: &dyn Store, now: OffsetDateTime) -> Result<Self, VaultError> {
         let mut rows = store.data_keys().await?;
         let missing: Vec<_> = KeyPurpose::ALL
             .into_iter()
             .filter(|purpose| rows.iter().all(|row| row.purpose != *purpose))
-            .map(|purpose| new_data_key(master_key, purpose, now))
+            .map(|purpose| new_data_key(master_keys, purpose, now))
             .collect();
         if !missing.is_empty() {
             rows = store.ensure_data_keys(&missing).await?;
         }
-        Self::unwrap(master_key, &rows)
+        Self::unwrap(master_keys, &rows)
     }
 
-    fn unwrap(master_key: &MasterKey, rows: &[DataKey]) -> Result<Self, VaultError> {
+    fn unwrap(master_keys: &MasterKeys, rows: &[DataKey]) -> Result<Self, VaultError> {
         let open = |purpose: KeyPurpose| -> Result<(u32, [u8; KEY_BYTES]), VaultError> {
-            let name = purpose.as_str();
-            let row =
-                rows.iter().find(|row| row.purpose == purpose).ok_or(VaultError::MissingDataKey { purpose: name })?;
-            let key = master_key
-                .sealer()
-                .open(name.as_bytes(), &row.wrapped)
-                .ok()
-                .and_then(|key| key.try_into().ok())
-                .ok_or(VaultError::WrongMasterKey { purpose: name })?;
-            Ok((row.id, key))
+            let row = rows.iter().find(|row| row.purpose == purpose);
+            let row = row.ok_or(VaultError::MissingDataKey { purpose: purpose.as_str() })?;
+            let unwrapped = master_keys.unwrap(row)?;
+            if !unwrapped.by_first {
+                tracing::info!(
+                    data_key.purpose = purpose.as_str(),
+                    "a data key is not wrapped by the first master key: key rewrap is due"
+                );
+            }
+            Ok((row.id, unwrapped.key))
         };
         let sealer = |purpose| open(purpose).map(|(id, key)| Sealer::new(id, &key));
         let (_, phone_index) = open(KeyPurpose::PhoneIndex)?;
@@ -147,21 +153,24 @@ impl std::fmt::Debug for Vault {
     }
 }
 
-fn new_data_key(master_key: &MasterKey, purpose: KeyPurpose, now: OffsetDateTime) -> NewDataKey {
-    let key = sealer::random_key();
-    NewDataKey { purpose, wrapped: master_key.sealer().seal(purpose.as_str().as_bytes(), &key), created_at: now }
+fn new_data_key(master_keys: &MasterKeys, purpose: KeyPurpose, now: OffsetDateTime) -> NewDataKey {
+    NewDataKey { purpose, wrapped: master_keys.wrap(purpose, &sealer::random_key()), created_at: now }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn vault(master_key: &MasterKey) -> Vault {
-        Vault::unwrap(master_key, &rows(master_key)).unwrap()
+    fn vault(master_keys: &MasterKeys) -> Vault {
+        Vault::unwrap(master_keys, &rows(master_keys)).unwrap()
     }
 
-    fn rows(master_key: &MasterKey) -> Vec<DataKey> {
-        let made = KeyPurpose::ALL.map(|purpose| new_data_key(master_key, purpose, OffsetDateTime::UNIX_EPOCH));
+    fn one_master_key() -> MasterKeys {
+        MasterKeys::from(MasterKey::generate())
+    }
+
+    fn rows(master_keys: &MasterKeys) -> Vec<DataKey> {
+        let made = KeyPurpose::ALL.map(|purpose| new_data_key(master_keys, purpose, OffsetDateTime::UNIX_EPOCH));
         made.into_iter().zip(1..).map(|(key, id)| DataKey { id, purpose: key.purpose, wrapped: key.wrapped }).collect()
     }
 
@@ -171,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_sealed_number_opens_only_for_its_own_user() {
-        let vault = vault(&MasterKey::generate());
+        let vault = vault(&one_master_key());
         let number = PhoneNumber::from_national("13800000001").unwrap();
         let (owner, other) = (user(1), user(2));
         let sealed = vault.seal_phone(owner, &number);
@@ -182,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_blind_index_depends_on_the_number_and_on_the_key() {
-        let (one, other) = (vault(&MasterKey::generate()), vault(&MasterKey::generate()));
+        let (one, other) = (vault(&one_master_key()), vault(&one_master_key()));
         let a = PhoneNumber::from_national("13800000001").unwrap();
         let b = PhoneNumber::from_national("13800000002").unwrap();
         assert_eq!(one.phone_index(&a), one.phone_index(&a));
@@ -192,14 +201,14 @@ mod tests {
 
     #[test]
     fn another_master_key_opens_nothing_and_says_so() {
-        let rows = rows(&MasterKey::generate());
-        let error = Vault::unwrap(&MasterKey::generate(), &rows).unwrap_err();
+        let rows = rows(&one_master_key());
+        let error = Vault::unwrap(&one_master_key(), &rows).unwrap_err();
         assert!(matches!(error, VaultError::WrongMasterKey { purpose: "phone_index" }), "{error}");
     }
 
     #[test]
     fn a_wrapped_signing_key_opens_only_under_its_own_kid() {
-        let vault = vault(&MasterKey::generate());
+        let vault = vault(&one_master_key());
         let wrapped = vault.wrap_signing_key("kid-a", b"private");
         assert_eq!(vault.unwrap_signing_key("kid-a", &wrapped), Ok(b"private".to_vec()));
         assert_eq!(vault.unwrap_signing_key("kid-b", &wrapped), Err(Unsealable));
@@ -207,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_answer_and_a_successor_come_back_to_the_holder_of_the_token_before_them() {
-        let vault = vault(&MasterKey::generate());
+        let vault = vault(&one_master_key());
         let session = SessionId::new(OffsetDateTime::UNIX_EPOCH);
         let (old, new) = (SessionToken::generate(), SessionToken::generate());
         let access_token = AccessToken::parse(old.expose()).unwrap();

@@ -6,14 +6,13 @@ use oneclick_login::ids::ClientId;
 use oneclick_login::phone_number::PhoneNumber;
 use oneclick_login::session_token::SessionToken;
 use oneclick_login::store::{App, AppKind, UserKey, UserStatus};
-use oneclick_login::vault::{MasterKey, Vault};
-use secrecy::ExposeSecret;
+use oneclick_login::vault::Vault;
 
 use crate::support::app::{DEMO_CLIENT_ID, SEED_TOKEN, TestApp, login};
 
 async fn user_of(app: &TestApp, number: &str) -> Option<oneclick_login::store::User> {
-    let master_key = MasterKey::parse(app.settings.secrets.master_key.as_ref().unwrap().expose_secret()).unwrap();
-    let vault = Vault::open(&master_key, &*app.store, app.clock.now()).await.unwrap();
+    let master_keys = app.settings.master_keys().unwrap();
+    let vault = Vault::open(&master_keys, &*app.store, app.clock.now()).await.unwrap();
     let index = vault.phone_index(&PhoneNumber::from_national(number).unwrap());
     app.store.find_user(UserKey::Phone(index)).await.unwrap()
 }

@@ -25,6 +25,7 @@ fn a_value_out_of_its_range_is_refused_by_key_and_place() {
         ("session.ttl_seconds", ["0", "9223372036854775807"]),
         ("session.rotation_grace_seconds", ["3601", "86400"]),
         ("id_token.ttl_seconds", ["0", "86401"]),
+        ("id_token.key_lifetime_days", ["3651", "86400"]),
     ] {
         let name = format!("ONECLICK_{}", key.replace('.', "__").to_uppercase());
         for value in values {
@@ -124,7 +125,7 @@ fn a_master_key_is_exactly_32_bytes_in_base64() {
         "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2",
         "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tr",
         "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2tr",
-        " a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=",
+        "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s= x",
         "__________________________________________8=",
     ] {
         refused(
@@ -133,7 +134,37 @@ fn a_master_key_is_exactly_32_bytes_in_base64() {
         );
     }
     let settings = from_variables(&[("ONECLICK_SECRETS__MASTER_KEY", MASTER_KEY)]).unwrap();
-    assert!(settings.master_key().is_some());
+    assert!(settings.master_keys().is_some());
+}
+
+#[test]
+fn several_master_keys_are_given_by_commas_or_lines_each_of_32_bytes() {
+    let other = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    for text in [format!("{MASTER_KEY},{other}"), format!("{MASTER_KEY}\n{other}"), format!("{MASTER_KEY}, {other}")] {
+        let settings = from_variables(&[("ONECLICK_SECRETS__MASTER_KEY", &text)]).unwrap();
+        assert!(settings.master_keys().is_some());
+        let folder = tempfile::tempdir().unwrap();
+        let path = super::write(&folder, "keys", &format!("{text}\n"));
+        let settings = from_variables(&[("ONECLICK_SECRETS__MASTER_KEY_FILE", path.to_str().unwrap())]).unwrap();
+        assert!(settings.master_keys().is_some());
+    }
+    for text in [format!("{MASTER_KEY},short"), format!("{MASTER_KEY},"), format!("{MASTER_KEY}{other}")] {
+        let names = ["secrets.master_key", "32 bytes in base64"];
+        refused(from_variables(&[("ONECLICK_SECRETS__MASTER_KEY", &text)]), &names);
+    }
+    let twice = format!("{MASTER_KEY},{other},{MASTER_KEY}");
+    refused(
+        from_variables(&[("ONECLICK_SECRETS__MASTER_KEY", &twice)]),
+        &["secrets.master_key must not list a key twice"],
+    );
+}
+
+#[test]
+fn a_key_lifetime_of_no_days_means_by_command_only() {
+    let lifetime =
+        |days| from_variables(&[("ONECLICK_ID_TOKEN__KEY_LIFETIME_DAYS", days)]).unwrap().id_token.key_lifetime();
+    assert_eq!(lifetime("0"), None);
+    assert_eq!(lifetime("90"), Some(std::time::Duration::from_secs(7_776_000)));
 }
 
 #[test]

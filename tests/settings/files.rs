@@ -21,6 +21,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(settings.session.ttl_seconds, 432_000);
     assert_eq!(settings.id_token.ttl_seconds, 300);
     assert_eq!(settings.id_token.signing_alg, SigningAlg::Es256);
+    assert_eq!(settings.id_token.key_lifetime_days, 90);
     assert_eq!(settings.i18n.default_locale, Locale::En);
     assert_eq!(settings.log.format, LogFormat::Auto);
 }
@@ -106,7 +107,7 @@ fn development_derives_what_is_missing() {
     assert_eq!(settings.issuer(), "http://127.0.0.1:8080/api/v1/oauth2");
     assert_eq!(secrecy::ExposeSecret::expose_secret(&settings.database_url()), "sqlite://data/oneclick-login.db");
     assert_eq!(settings.database_kind().as_str(), "sqlite");
-    assert!(settings.master_key().is_none());
+    assert!(settings.master_keys().is_none());
     let apps = settings.apps();
     assert_eq!(apps.len(), 1);
     assert_eq!((apps[0].client_id.as_str(), apps[0].name.as_str()), ("nTo1eRIub60vPb54WeE6aojPwYwImtl4", "Demo app"));
@@ -118,5 +119,5 @@ fn production_derives_nothing() {
     assert_eq!(settings.issuer(), "https://login.example.com/api/v1/oauth2");
     assert_eq!(settings.database_kind().as_str(), "postgres");
     assert!(settings.apps().is_empty());
-    assert!(settings.master_key().is_some());
+    assert!(settings.master_keys().is_some());
 }
