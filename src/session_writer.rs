@@ -72,7 +72,7 @@ pub enum WriteError {
     Store(#[source] Arc<StoreError>),
     #[error("the session was not written in time")]
     TimedOut,
-    #[error("the session writer has ended")]
+    #[error("the session writer ended before it answered")]
     Ended,
 }
 
@@ -83,7 +83,7 @@ impl SessionWriter {
         let shared = Arc::new(Shared { store, clock, config, failing: AtomicBool::new(false) });
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..config.writers {
-            tokio::spawn(write_batches(Arc::clone(&shared), Arc::clone(&jobs)));
+            tokio::spawn(keep_writing(Arc::clone(&shared), Arc::clone(&jobs)));
         }
         Self { queue, shared }
     }
@@ -112,6 +112,19 @@ impl Admission {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(WriteError::Ended),
             Err(_) => Err(WriteError::TimedOut),
+        }
+    }
+}
+
+/// A panic costs the batch that it happened in, not the writer: without one no login would ever work again.
+async fn keep_writing(shared: Arc<Shared>, jobs: Arc<Mutex<mpsc::Receiver<Job>>>) {
+    loop {
+        match tokio::spawn(write_batches(Arc::clone(&shared), Arc::clone(&jobs))).await {
+            Err(ended) if ended.is_panic() => {
+                tracing::error!("a session writer panicked: its batch is lost and it goes on");
+            }
+            // The queue is empty and nobody is left to fill it, or the runtime ends.
+            Ok(()) | Err(_) => return,
         }
     }
 }
@@ -219,3 +232,6 @@ impl std::fmt::Debug for Admission {
         f.write_str("Admission")
     }
 }
+
+#[cfg(test)]
+mod tests;

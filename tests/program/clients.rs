@@ -10,7 +10,7 @@ use crate::support::program::{Setup, eventually};
 #[tokio::test]
 async fn a_client_that_goes_away_after_its_request_still_gets_its_session() {
     let peer = GetMobile::start().await;
-    let setup = peer.verifies_for(Setup::new());
+    let setup = peer.verifies_for(Setup::new().patient());
     let program = setup.start().await;
     let rows = Rows::Sqlite(setup.sqlite_file());
     let tokens: Vec<String> = (0..20).map(|n| format!("held-139000000{n:02}-gone")).collect();

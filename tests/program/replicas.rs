@@ -38,7 +38,7 @@ fn sessions(database: &TestDatabase) -> Rows {
 async fn one_token_at_both_replicas_at_once_logs_in_once() {
     let database = postgres::database().await;
     let peer = GetMobile::start().await;
-    let replicas = two(&peer.verifies_for(Setup::on(database.url()))).await;
+    let replicas = two(&peer.verifies_for(Setup::on(database.url()).patient())).await;
     let tokens: Vec<String> = (0..50).map(|n| format!("ok-139000000{n:02}-everywhere+/=")).collect();
     for (token, answers) in everywhere_at_once(&replicas, &tokens).await {
         let logged_in = answers.iter().filter(|answer| answer.status == 200).count();
@@ -54,7 +54,7 @@ async fn one_token_at_both_replicas_at_once_logs_in_once() {
 async fn a_verifier_that_accepts_a_token_twice_still_opens_one_session() {
     let database = postgres::database().await;
     let peer = GetMobile::start().await;
-    let replicas = two(&peer.verifies_for(Setup::on(database.url()))).await;
+    let replicas = two(&peer.verifies_for(Setup::on(database.url()).patient())).await;
     let tokens: Vec<String> = (0..50).map(|n| format!("sloppy-139000000{:02}-{n}", n % 7)).collect();
     for (token, answers) in everywhere_at_once(&replicas, &tokens).await {
         let logged_in = answers.iter().filter(|answer| answer.status == 200).count();
@@ -72,12 +72,7 @@ async fn a_verifier_that_accepts_a_token_twice_still_opens_one_session() {
 #[tokio::test]
 async fn a_thousand_first_logins_of_one_number_at_once_are_one_user_and_a_thousand_answers() {
     let database = postgres::database().await;
-    // A thousand at once queue up on a debug build; here the outcome counts, not the deadline.
-    let setup = Setup::on(database.url())
-        .set("ONECLICK_SERVER__REQUEST_TIMEOUT_MS", "60000")
-        .set("ONECLICK_DATABASE__PHASE_TIMEOUT_MS", "30000")
-        .set("ONECLICK_DATABASE__STATEMENT_TIMEOUT_MS", "10000");
-    let replicas = two(&setup).await;
+    let replicas = two(&Setup::on(database.url()).patient()).await;
     let mut logins = JoinSet::new();
     for n in 0..1000 {
         let replica = Arc::clone(&replicas[n % 2]);
@@ -90,13 +85,14 @@ async fn a_thousand_first_logins_of_one_number_at_once_are_one_user_and_a_thousa
     let tokens: HashSet<_> = answers.iter().map(|answer| answer.text("session_token")).collect();
     assert_eq!((answers.len(), subjects.len(), tokens.len()), (1000, 1, 1000));
     assert_eq!(sessions(&database).users().await, 1);
-    assert_eq!(sessions(&database).user_of_session(&answers[0]).await, subjects.into_iter().next());
+    let user = subjects.into_iter().next();
+    assert!(sessions(&database).users_of_sessions(&answers).await.into_iter().all(|found| found == user));
 }
 
 #[tokio::test]
 async fn both_publish_the_same_keys_and_see_each_others_users() {
     let database = postgres::database().await;
-    let replicas = two(&Setup::on(database.url())).await;
+    let replicas = two(&Setup::on(database.url()).patient()).await;
     let keys = [replicas[0].get("/api/v1/oauth2/keys").await, replicas[1].get("/api/v1/oauth2/keys").await];
     assert_eq!((&keys[0].body, keys[0].header("etag")), (&keys[1].body, keys[1].header("etag")));
     let one = replicas[0].log_in("sandbox:13900000001:1").await;

@@ -23,10 +23,10 @@ enum Open {
 
 /// Runs one query on whichever database it is; the two differ in how they write a parameter's place.
 macro_rules! ask {
-    ($rows:expr, $one:ident, $sqlite:literal, $postgres:literal $(, $value:expr)*) => {
-        match $rows.open().await {
-            Open::Sqlite(mut connection) => sqlx::query_scalar($sqlite)$(.bind($value))*.$one(&mut connection).await,
-            Open::Postgres(mut connection) => sqlx::query_scalar($postgres)$(.bind($value))*.$one(&mut connection).await,
+    ($connection:expr, $one:ident, $sqlite:literal, $postgres:literal $(, $value:expr)*) => {
+        match $connection {
+            Open::Sqlite(connection) => sqlx::query_scalar($sqlite)$(.bind($value))*.$one(connection).await,
+            Open::Postgres(connection) => sqlx::query_scalar($postgres)$(.bind($value))*.$one(connection).await,
         }
         .unwrap()
     };
@@ -45,23 +45,28 @@ impl Rows {
         }
     }
 
-    /// Whose session was opened with the answer's session_token; `None` if no user's.
-    pub async fn user_of_session(&self, answer: &Answer) -> Option<Uuid> {
-        let hash = sha256(answer.text("session_token").as_bytes()).to_vec();
-        ask!(
-            self,
-            fetch_optional,
-            "select users.id from sessions join users on users.id = user_id where token_hash = ?",
-            "select users.id from sessions join users on users.id = user_id where token_hash = $1",
-            hash
-        )
+    /// Whose session was opened with each answer's session_token; `None` if no user's.
+    pub async fn users_of_sessions(&self, answers: &[Answer]) -> Vec<Option<Uuid>> {
+        let mut open = self.open().await;
+        let mut users = Vec::new();
+        for answer in answers {
+            let hash = sha256(answer.text("session_token").as_bytes()).to_vec();
+            users.push(ask!(
+                &mut open,
+                fetch_optional,
+                "select users.id from sessions join users on users.id = user_id where token_hash = ?",
+                "select users.id from sessions join users on users.id = user_id where token_hash = $1",
+                hash
+            ));
+        }
+        users
     }
 
     /// Sessions that were opened with an access token.
     pub async fn sessions_of_token(&self, access_token: &str) -> i64 {
         let hash = sha256(access_token.as_bytes()).to_vec();
         ask!(
-            self,
+            &mut self.open().await,
             fetch_one,
             "select count(*) from sessions where access_token_hash = ?",
             "select count(*) from sessions where access_token_hash = $1",
@@ -70,7 +75,7 @@ impl Rows {
     }
 
     pub async fn users(&self) -> i64 {
-        ask!(self, fetch_one, "select count(*) from users", "select count(*) from users")
+        ask!(&mut self.open().await, fetch_one, "select count(*) from users", "select count(*) from users")
     }
 }
 

@@ -13,6 +13,7 @@ const AN_HOUR: &str = "3600";
 
 fn with_delay(seconds: &str) -> Setup {
     Setup::new()
+        .patient()
         .set("ONECLICK_SERVER__DRAIN_DELAY_SECONDS", seconds)
         .set("ONECLICK_SERVER__DRAIN_TIMEOUT_SECONDS", AN_HOUR)
 }
@@ -135,8 +136,8 @@ async fn a_second_signal_does_not_wait_for_a_login_whose_client_is_gone() {
     let asked = tokio::time::Instant::now();
     program.signal(Signal::TERM);
     assert_eq!(program.wait().await.code(), Some(1), "{}", program.stderr());
-    // The verifier's own time-out would end the wait after 5 s.
-    assert!(asked.elapsed().as_millis() < 2_500, "{:?}", asked.elapsed());
+    // The verifier's own time-out would end the wait after a minute.
+    assert!(asked.elapsed().as_secs() < 20, "{:?}", asked.elapsed());
 }
 
 async fn wait_until_listener_closed(program: &Program) {

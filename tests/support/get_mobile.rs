@@ -108,13 +108,19 @@ impl GetMobile {
         self.shared.held.add_permits(count);
     }
 
-    /// Every request was signed as it must be, and no token came twice.
+    /// Every request was signed as it must be.
+    #[track_caller]
+    pub fn assert_well_signed(&self) {
+        assert_eq!(self.shared.seen().faults, Vec::<String>::new());
+    }
+
+    /// And no token came twice.
     #[track_caller]
     pub fn assert_clean(&self) {
-        let seen = self.shared.seen();
-        assert_eq!(seen.faults, Vec::<String>::new());
+        self.assert_well_signed();
+        let ledger = self.ledger();
         let mut once = HashSet::new();
-        let twice: Vec<_> = seen.ledger.iter().filter(|token| !once.insert(*token)).collect();
+        let twice: Vec<_> = ledger.iter().filter(|token| !once.insert(*token)).collect();
         assert_eq!(twice, Vec::<&String>::new(), "tokens that were sent more than once");
     }
 }
@@ -226,13 +232,19 @@ impl Shared {
         let field = |name: &str| fields.get(name).copied().ok_or(format!("no {name}"));
         ensure(field("Credential")? == ACCESS_KEY_ID, || "another access key".to_owned())?;
 
-        let mut must_be_signed =
-            vec!["host", "x-acs-action", "x-acs-content-sha256", "x-acs-date", "x-acs-signature-nonce"];
+        let mut must_be_signed = vec![
+            "host",
+            "x-acs-action",
+            "x-acs-content-sha256",
+            "x-acs-date",
+            "x-acs-signature-nonce",
+            "x-acs-version",
+        ];
         if let Some(expected) = &self.security_token {
             ensure(headers.get("x-acs-security-token") == Some(expected), || "another security token".to_owned())?;
             must_be_signed.push("x-acs-security-token");
+            must_be_signed.sort_unstable();
         }
-        must_be_signed.push("x-acs-version");
         let signed = field("SignedHeaders")?;
         ensure(signed == must_be_signed.join(";"), || format!("signed headers {signed}"))?;
 

@@ -49,6 +49,10 @@ impl Config {
     }
 }
 
+/// The first connection may make the file and sync it, on a disk that is busy. Nobody waits for an answer yet, and the
+/// program ends if it fails: no reason to be as short as with a statement.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 pub struct SqliteStore {
     options: SqliteConnectOptions,
@@ -61,16 +65,14 @@ impl SqliteStore {
     /// Opens the file; makes it, private to its owner, where it does not exist. The schema is left alone.
     pub async fn open(config: &Config) -> Result<Self, StoreError> {
         let options = file::connect_options(config)?;
-        let writer = connect_writer(&options, config.statement_timeout).await?;
+        let writer = connect_writer(&options).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(config.max_connections.max(1))
             .acquire_timeout(config.statement_timeout)
             // A connection to a file does not go stale, and a reader that stays keeps the log in place.
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_with(options.clone().pragma("query_only", "on"))
-            .await
-            .map_err(error::classify)?;
+            .connect_lazy_with(options.clone().pragma("query_only", "on"));
         Ok(Self { options, writer, readers, call_timeout: config.statement_timeout * 2 })
     }
 
@@ -85,7 +87,7 @@ impl SqliteStore {
 
 /// Switches the file to the write-ahead log with the first connection. Two processes that do this to a new file at
 /// once get `SQLITE_BUSY` without SQLite waiting, so we do.
-async fn connect_writer(options: &SqliteConnectOptions, patience: Duration) -> Result<Writer, StoreError> {
+async fn connect_writer(options: &SqliteConnectOptions) -> Result<Writer, StoreError> {
     const PAUSE: Duration = Duration::from_millis(10);
     let connect = async {
         loop {
@@ -95,7 +97,7 @@ async fn connect_writer(options: &SqliteConnectOptions, patience: Duration) -> R
             }
         }
     };
-    match timeout(patience * 2, connect).await {
+    match timeout(OPEN_TIMEOUT, connect).await {
         Ok(connected) => connected.map_err(|Failure(error)| error),
         Err(elapsed) => Err(StoreError::Unavailable(elapsed.into())),
     }

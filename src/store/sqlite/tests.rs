@@ -5,6 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::Store;
 use crate::clock::Clock;
 
 async fn migrated(folder: &TempDir) -> SqliteStore {
