@@ -11,6 +11,7 @@ use reqwest::RequestBuilder;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::{Credentials, InvalidCredentials, NoCredentials};
@@ -97,15 +98,9 @@ pub async fn ask(request: RequestBuilder, asked: &'static str) -> Result<Vec<u8>
 
 /// The answer's own word for why not, if it has one; the `Message` is not looked at, it may quote the request.
 pub fn refused(asked: &'static str, http_status: u16, body: &[u8]) -> FetchError {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "PascalCase", default)]
-    struct Refusal {
-        code: String,
-        request_id: String,
-    }
-
-    let Refusal { code, request_id } = serde_json::from_slice(body).unwrap_or_default();
-    FetchError::Refused { asked, http_status, code: bounded(&code), request_id: bounded(&request_id) }
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let word = |key: &str| bounded(answer[key].as_str().unwrap_or_default());
+    FetchError::Refused { asked, http_status, code: word("Code"), request_id: word("RequestId") }
 }
 
 /// Without serde's own words as the source: they quote what they stumbled on.
