@@ -1,11 +1,13 @@
 //! The wiring: turns settings into a running set of parts. Knows everything, decides nothing.
 
+mod verifier;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio_util::task::TaskTracker;
 
 use crate::apps::Apps;
@@ -19,15 +21,13 @@ use crate::login::{Login, Rules, Twins};
 use crate::readiness::{Readiness, Watched};
 use crate::session::{self, Sessions};
 use crate::session_writer::{self, SessionWriter};
-use crate::settings::{DatabaseKind, Environment, Provider, Settings};
+use crate::settings::{DatabaseKind, Environment, Settings};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{self, AppKind, Store, StoreError};
 use crate::tenant::Tenants;
 use crate::vault::{MasterKeyError, MasterKeys, Vault, VaultError};
-use crate::verifier::PhoneNumberVerifier;
-use crate::verifier::aliyun::{self, AliyunVerifier, Credentials, InvalidCredentials, StaticCredentials};
-use crate::verifier::sandbox::SandboxVerifier;
+use crate::verifier::aliyun::{self, InvalidCredentials, RefreshedCredentials};
 
 /// Where development keeps the master key that it makes for itself.
 pub const DEVELOPMENT_MASTER_KEY: &str = "data/master.key";
@@ -40,6 +40,8 @@ const SQLITE_WRITERS: usize = 1;
 pub struct App {
     http: Http,
     watched: Watched,
+    /// Of a role that signs calls to Alibaba Cloud.
+    role: Option<Arc<RefreshedCredentials>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -102,8 +104,9 @@ impl App {
             sessions: Arc::clone(&sessions),
             clock: clock.clone(),
         });
+        let role = verifier::role_credentials(settings, &clock)?;
         let login = Login {
-            verifier: verifier(settings, &clock)?,
+            verifier: verifier::open(settings, &clock, role.as_ref())?,
             vault,
             session_writer: session_writer.clone(),
             sessions: Arc::clone(&sessions),
@@ -128,7 +131,12 @@ impl App {
             default_locale: settings.i18n.default_locale,
             body_timeout: Duration::from_millis(settings.server.body_timeout_ms),
         };
-        Ok(Self { http, watched: Watched { store, keys, session_writer, clock } })
+        // In a start as it should be, the first login finds credentials. Without them the start goes on nevertheless: what
+        // is not a login needs none.
+        if let Some(role) = &role {
+            role.refresh_if_due().await;
+        }
+        Ok(Self { http, watched: Watched { store, keys, session_writer, clock }, role })
     }
 
     /// The public routes.
@@ -142,6 +150,9 @@ impl App {
         let clock = self.watched.clock.clone();
         let (readiness, watched) = (Arc::clone(readiness), self.watched.clone());
         tokio::spawn(async move { apps.keep_fresh().await });
+        if let Some(role) = self.role.clone() {
+            tokio::spawn(async move { role.keep_fresh().await });
+        }
         tokio::spawn(async move { keys.keep_fresh(&clock).await });
         tokio::spawn(housekeeping::keep_clean(Arc::clone(&watched.store), watched.clock.clone()));
         tokio::spawn(async move { readiness.watch(watched).await });
@@ -243,29 +254,4 @@ fn session_rules(settings: &Settings) -> session::Rules {
         retry_window: Duration::from_secs(settings.login.retry_window_seconds),
         max_per_user: settings.session.max_per_user,
     }
-}
-
-fn verifier(settings: &Settings, clock: &Clock) -> Result<Arc<dyn PhoneNumberVerifier>, StartError> {
-    Ok(match settings.verifier.provider {
-        Provider::Sandbox => Arc::new(SandboxVerifier::new()),
-        Provider::Aliyun => Arc::new(AliyunVerifier::new(aliyun_config(settings)?, clock.clone())?),
-    })
-}
-
-fn aliyun_config(settings: &Settings) -> Result<aliyun::Config, StartError> {
-    let aliyun = &settings.verifier.aliyun;
-    let secret = |value: &Option<SecretString>| value.clone().unwrap_or_default();
-    let credentials = Credentials::new(
-        aliyun.access_key_id.as_deref().unwrap_or_default(),
-        secret(&aliyun.access_key_secret),
-        aliyun.security_token.clone(),
-    )?;
-    Ok(aliyun::Config {
-        endpoint: aliyun.endpoint.clone(),
-        timeout: Duration::from_millis(aliyun.timeout_ms),
-        connect_timeout: Duration::from_millis(aliyun.connect_timeout_ms),
-        max_in_flight: aliyun.max_in_flight,
-        proxy: aliyun.proxy.clone(),
-        credentials: Arc::new(StaticCredentials::new(credentials)),
-    })
 }

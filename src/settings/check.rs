@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use super::error::Problem;
-use super::{Environment, Provider, Settings};
+use super::{Aliyun, CredentialsKind, Environment, Provider, Settings};
 use crate::ids::ClientId;
 use crate::keys::LONGEST_ID_TOKEN_LIFE_SECONDS;
 use crate::vault::{MasterKeyError, MasterKeys};
@@ -133,6 +133,16 @@ impl Findings {
         let aliyun = &settings.verifier.aliyun;
         let message = "must be an http:// or https:// URL without user, query or fragment";
         self.require(plain_url(&aliyun.endpoint), "verifier.aliyun.endpoint", message);
+        self.require(plain_url(&aliyun.sts_endpoint), "verifier.aliyun.sts_endpoint", message);
+        self.require(plain_url(&aliyun.ecs_metadata_endpoint), "verifier.aliyun.ecs_metadata_endpoint", message);
+        let session = ram_name(&aliyun.role_session_name) && aliyun.role_session_name.len() >= 2;
+        self.require(
+            session,
+            "verifier.aliyun.role_session_name",
+            "must be 2 to 64 of the characters a-z A-Z 0-9 . _ - @",
+        );
+        let role = aliyun.ecs_role.as_deref().is_none_or(ram_name);
+        self.require(role, "verifier.aliyun.ecs_role", "must be a role's name alone: 1 to 64 of a-z A-Z 0-9 . _ - @");
         let proxy = aliyun.proxy.as_deref().is_none_or(|proxy| http_url(proxy).is_some());
         self.require(proxy, "verifier.aliyun.proxy", "must be an http:// or https:// URL");
         if let Some(issuer) = &settings.id_token.issuer {
@@ -166,11 +176,23 @@ impl Findings {
             }
         }
         if settings.verifier.provider == Provider::Aliyun {
-            let aliyun = &settings.verifier.aliyun;
-            let message = "must be set where verifier.provider is aliyun";
-            self.require(aliyun.access_key_id.is_some(), "verifier.aliyun.access_key_id", message);
-            self.require(aliyun.access_key_secret.is_some(), "verifier.aliyun.access_key_secret", message);
+            self.credentials(&settings.verifier.aliyun);
         }
+    }
+
+    fn credentials(&mut self, aliyun: &Aliyun) {
+        let (key, oidc) = match aliyun.credentials_kind() {
+            CredentialsKind::Static => (true, false),
+            CredentialsKind::Oidc => (false, true),
+            CredentialsKind::Ecs => (false, false),
+        };
+        let message = "must be set where verifier.provider is aliyun, unless a role gives the credentials";
+        self.require(!key || aliyun.access_key_id.is_some(), "verifier.aliyun.access_key_id", message);
+        self.require(!key || aliyun.access_key_secret.is_some(), "verifier.aliyun.access_key_secret", message);
+        let message = "must be set where an OIDC role gives the credentials";
+        self.require(!oidc || aliyun.role_arn.is_some(), "verifier.aliyun.role_arn", message);
+        self.require(!oidc || aliyun.oidc_provider_arn.is_some(), "verifier.aliyun.oidc_provider_arn", message);
+        self.require(!oidc || aliyun.oidc_token_path.is_some(), "verifier.aliyun.oidc_token_path", message);
     }
 
     fn apps(&mut self, settings: &Settings) {
@@ -193,6 +215,8 @@ impl Findings {
         self.require(!sandbox, "verifier.provider", "must not be sandbox in production: it accepts made-up numbers");
         let endpoint = is_https(&settings.verifier.aliyun.endpoint);
         self.require(endpoint, "verifier.aliyun.endpoint", "must be an https:// URL in production");
+        let sts = is_https(&settings.verifier.aliyun.sts_endpoint);
+        self.require(sts, "verifier.aliyun.sts_endpoint", "must be an https:// URL in production");
         let database = settings.database.url.is_some();
         self.require(database, "database.url", "must be set in production, also as DATABASE_URL");
         let message = "must be an https:// URL in production";
@@ -217,4 +241,10 @@ fn plain_url(text: &str) -> bool {
     http_url(text).is_some_and(|url| {
         url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
     })
+}
+
+/// Names of roles and of sessions become part of a path and of an ARN.
+fn ram_name(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte));
+    (1..=64).contains(&text.len()) && plain && !text.starts_with('.')
 }

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 
 use super::reference::{Reference, reference};
-use super::{AppSetting, Environment, IdToken, Provider, Settings, redact};
+use super::{Aliyun, AppSetting, CredentialsChoice, Environment, IdToken, Provider, Settings, redact};
 use crate::vault::MasterKeys;
 
 /// The application that development always has: the one of the contract's own example request.
@@ -30,6 +30,17 @@ impl DatabaseKind {
     }
 }
 
+/// Where the credentials for Alibaba Cloud come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CredentialsKind {
+    /// An AccessKey in the settings.
+    Static,
+    /// A RAM role, for the cluster's OIDC token.
+    Oidc,
+    /// The RAM role of the ECS instance.
+    Ecs,
+}
+
 impl Environment {
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,6 +55,26 @@ impl Provider {
         match self {
             Self::Sandbox => "sandbox",
             Self::Aliyun => "aliyun",
+        }
+    }
+}
+
+impl Aliyun {
+    /// What was chosen; else the first that is set up completely; else the one that was begun, so that its missing half
+    /// is what is complained of.
+    pub fn credentials_kind(&self) -> CredentialsKind {
+        let oidc = [self.role_arn.is_some(), self.oidc_provider_arn.is_some(), self.oidc_token_path.is_some()];
+        match self.credentials {
+            CredentialsChoice::Static => CredentialsKind::Static,
+            CredentialsChoice::Oidc => CredentialsKind::Oidc,
+            CredentialsChoice::Ecs => CredentialsKind::Ecs,
+            CredentialsChoice::Auto if self.access_key_id.is_some() || self.access_key_secret.is_some() => {
+                CredentialsKind::Static
+            }
+            CredentialsChoice::Auto if oidc == [true; 3] => CredentialsKind::Oidc,
+            CredentialsChoice::Auto if self.ecs_role.is_some() => CredentialsKind::Ecs,
+            CredentialsChoice::Auto if oidc != [false; 3] => CredentialsKind::Oidc,
+            CredentialsChoice::Auto => CredentialsKind::Static,
         }
     }
 }

@@ -13,10 +13,15 @@ const PREFIX: &str = "ONECLICK_";
 
 /// Variables of other people's making that fill a key of ours.
 const DATABASE: [(&str, &str); 2] = [("DATABASE_URL", "database.url"), ("DATABASE_URL_FILE", "database.url_file")];
-const ALIBABA: [(&str, &str); 3] = [
+const ALIBABA: [(&str, &str); 8] = [
     ("ALIBABA_CLOUD_ACCESS_KEY_ID", "verifier.aliyun.access_key_id"),
     ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "verifier.aliyun.access_key_secret"),
     ("ALIBABA_CLOUD_SECURITY_TOKEN", "verifier.aliyun.security_token"),
+    ("ALIBABA_CLOUD_ROLE_ARN", "verifier.aliyun.role_arn"),
+    ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "verifier.aliyun.oidc_provider_arn"),
+    ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "verifier.aliyun.oidc_token_path"),
+    ("ALIBABA_CLOUD_ROLE_SESSION_NAME", "verifier.aliyun.role_session_name"),
+    ("ALIBABA_CLOUD_ECS_METADATA", "verifier.aliyun.ecs_role"),
 ];
 
 pub type Layer = BTreeMap<String, Entry>;
@@ -155,7 +160,8 @@ impl Keys {
     ) -> Result<Layer, SettingsError> {
         let mut layer = Layer::new();
         for (name, key) in names {
-            if let Some(text) = variables.get(*name) {
+            // An empty one was handed on unset, also where the key has a default.
+            if let Some(text) = variables.get(*name).filter(|text| !text.is_empty()) {
                 let origin = Origin::Variable((*name).to_owned());
                 self.put(&mut layer, (*key).to_owned(), origin, |kind| kind.parse(text))?;
             }

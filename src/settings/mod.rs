@@ -14,6 +14,7 @@ mod secrets;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ use crate::locale::Locale;
 
 pub use crate::keys::SigningAlg;
 
-pub use effective::{DEMO_CLIENT_ID, DatabaseKind};
+pub use effective::{CredentialsKind, DEMO_CLIENT_ID, DatabaseKind};
 pub use error::{Origin, Problem, SettingsError};
 pub use redact::REDACTED;
 pub use reference::{Reference, reference};
@@ -108,12 +109,31 @@ pub struct Aliyun {
     /// An HTTP proxy to reach Alibaba Cloud through; proxy variables of the environment are not read.
     #[serde(serialize_with = "redact::url")]
     pub proxy: Option<String>,
+    pub credentials: CredentialsChoice,
     #[serde(serialize_with = "redact::secret")]
     pub access_key_id: Option<String>,
     #[serde(serialize_with = "redact::secret")]
     pub access_key_secret: Option<SecretString>,
     #[serde(serialize_with = "redact::secret")]
     pub security_token: Option<SecretString>,
+    pub role_arn: Option<String>,
+    pub oidc_provider_arn: Option<String>,
+    /// Not `…_file`: what is in it is read again at every refresh, not once when the settings are.
+    pub oidc_token_path: Option<PathBuf>,
+    pub role_session_name: String,
+    pub sts_endpoint: String,
+    pub ecs_role: Option<String>,
+    pub ecs_metadata_endpoint: String,
+}
+
+/// What signs the calls to Alibaba Cloud; `effective` says what auto comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CredentialsChoice {
+    Auto,
+    Static,
+    Oidc,
+    Ecs,
 }
 
 /// By hand, since a proxy's address may carry a password.
@@ -125,9 +145,17 @@ impl fmt::Debug for Aliyun {
             .field("connect_timeout_ms", &self.connect_timeout_ms)
             .field("max_in_flight", &self.max_in_flight)
             .field("proxy", &self.proxy.as_deref().map(redact::url_text))
+            .field("credentials", &self.credentials)
             .field("access_key_id", &self.access_key_id.as_ref().map(|_| REDACTED))
             .field("access_key_secret", &self.access_key_secret)
             .field("security_token", &self.security_token)
+            .field("role_arn", &self.role_arn)
+            .field("oidc_provider_arn", &self.oidc_provider_arn)
+            .field("oidc_token_path", &self.oidc_token_path)
+            .field("role_session_name", &self.role_session_name)
+            .field("sts_endpoint", &self.sts_endpoint)
+            .field("ecs_role", &self.ecs_role)
+            .field("ecs_metadata_endpoint", &self.ecs_metadata_endpoint)
             .finish()
     }
 }

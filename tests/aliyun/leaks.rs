@@ -69,20 +69,12 @@ async fn no_error_of_a_connection_shows_the_url() {
 #[tokio::test]
 async fn no_log_line_of_any_level_shows_the_token_a_secret_or_the_number() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-    // While there is only one subscriber, tracing asks the current thread's alone, and a line that another test happens
-    // to reach first is switched off for this one too.
-    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+    let _guard = log.listen();
     for conduct in [Conduct::Answer(http("200 OK", SUCCESS)), Conduct::Reset] {
         let peer = Peer::start(conduct).await;
         let _ = verify(&verifier(config(&peer.endpoint()))).await;
     }
-    let lines = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let lines = log.lines();
     for expected in ["aliyun.request_id=\"8906582E\"", "verifier.outcome=\"no_answer\"", "TRACE hyper_util"] {
         assert!(lines.contains(expected), "{expected} not in: {lines}");
     }
@@ -93,7 +85,27 @@ async fn no_log_line_of_any_level_shows_the_token_a_secret_or_the_number() {
 
 /// Keeps what is logged while the test runs.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Takes every line of this thread, of any level, as long as what is returned lives.
+    #[must_use]
+    pub fn listen(&self) -> impl Sized {
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(self.clone())
+            .finish();
+        let guard = tracing::subscriber::set_default(subscriber);
+        // While there is only one subscriber, tracing asks the current thread's alone, and a line that another test
+        // happens to reach first is switched off for this one too.
+        (guard, tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new()))
+    }
+
+    pub fn lines(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -4,6 +4,7 @@ mod answers;
 mod bulkhead;
 mod config;
 mod connection;
+mod credentials;
 mod leaks;
 mod peer;
 mod tls;

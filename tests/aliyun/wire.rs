@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::{digest, hmac};
-use oneclick_login::verifier::aliyun::{AliyunVerifier, Config, Credentials, CredentialsSource};
+use oneclick_login::verifier::aliyun::{AliyunVerifier, Config, Credentials, CredentialsSource, NoCredentials};
 use secrecy::SecretString;
 
 use super::peer::{Conduct, Peer, Received, http};
@@ -15,7 +15,7 @@ async fn peer() -> Peer {
 }
 
 /// What the service does: it knows the secret and trusts nothing but the bytes.
-fn expected_authorization(request: &Received, secret: &str) -> String {
+pub fn expected_authorization(request: &Received, secret: &str) -> String {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let authorization = request.only_header("authorization");
     let (_, rest) = authorization.split_once("SignedHeaders=").expect("the signed headers are named");
@@ -149,7 +149,7 @@ impl Rotating {
 }
 
 impl CredentialsSource for Rotating {
-    fn current(&self) -> Arc<Credentials> {
-        Arc::clone(&self.0.lock().expect("no test panics while it holds the lock"))
+    fn current(&self) -> Result<Arc<Credentials>, NoCredentials> {
+        Ok(Arc::clone(&self.0.lock().expect("no test panics while it holds the lock")))
     }
 }

@@ -1,6 +1,7 @@
 //! Settings from files and the environment, with the environment handed in: no test changes the process's own.
 
 mod checks;
+mod credentials;
 mod files;
 mod layers;
 mod printing;

@@ -54,7 +54,17 @@ fn printing_keeps_the_order_of_the_default_file() {
     let text = printed(&from_variables(&[]).unwrap());
     let names: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
     let rows = reference();
-    let unset = ["proxy", "access_key_id", "access_key_secret", "security_token", "master_key"];
+    let unset = [
+        "proxy",
+        "access_key_id",
+        "access_key_secret",
+        "security_token",
+        "role_arn",
+        "oidc_provider_arn",
+        "oidc_token_path",
+        "ecs_role",
+        "master_key",
+    ];
     let expected: Vec<&str> = rows
         .iter()
         .map(|row| row.key.rsplit('.').next().unwrap())

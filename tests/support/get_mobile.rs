@@ -30,7 +30,7 @@ use tokio::task::AbortHandle;
 
 use super::program::{Setup, eventually};
 
-const ACCESS_KEY_ID: &str = "LTAI5tTestsAccessKeyId";
+pub const ACCESS_KEY_ID: &str = "LTAI5tTestsAccessKeyId";
 const ACCESS_KEY_SECRET: &str = "tests-access-key-secret-0123456789";
 
 pub struct GetMobile {

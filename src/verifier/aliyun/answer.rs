@@ -143,7 +143,7 @@ struct GetMobileResult {
 }
 
 /// The peer's word in a form that is safe in a log line: at most 64 characters of `[A-Za-z0-9._-]`.
-fn bounded(word: &str) -> String {
+pub fn bounded(word: &str) -> String {
     const MAX_CHARS: usize = 64;
     let safe = |char: char| if char.is_ascii_alphanumeric() || "._-".contains(char) { char } else { '_' };
     if word.is_empty() { "-".to_owned() } else { word.chars().take(MAX_CHARS).map(safe).collect() }

@@ -6,6 +6,7 @@
 mod answer;
 mod credentials;
 mod signature;
+mod transport;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,20 +14,25 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::header::{CONTENT_LENGTH, HOST};
-use reqwest::{Client, Proxy, RequestBuilder, Response, Url};
+use reqwest::{Client, RequestBuilder};
 use secrecy::ExposeSecret;
+use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use self::signature::{Unsigned, canonical_query, content_sha256};
+use self::transport::{BodyError, MAX_ANSWER_BYTES, Origin, read_body};
 use super::{AccessToken, PhoneNumberVerifier, Verified, VerifierError};
 use crate::clock::Clock;
 use crate::ids::RequestId;
 use crate::phone_number::PhoneNumber;
 use crate::session_token::random_alphanumeric;
 
-pub use self::credentials::{Credentials, CredentialsSource, InvalidCredentials, StaticCredentials};
+pub use self::credentials::{
+    Credentials, CredentialsSource, EcsConfig, EcsRole, InvalidCredentials, NoCredentials, OidcConfig, OidcRole,
+    RefreshedCredentials, Role, StaticCredentials,
+};
 
 const ACTION: &str = "GetMobile";
 const API_VERSION: &str = "2017-05-25";
@@ -34,9 +40,6 @@ const API_VERSION: &str = "2017-05-25";
 /// The service closes an idle connection after 25 s. Ours goes earlier, or a login would now and then be written into a
 /// connection that is just being closed, and nobody could tell whether its token was taken.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// A real answer is below 1 KiB.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 const NONCE_CHARS: usize = 32;
 
@@ -67,6 +70,10 @@ impl fmt::Debug for Config {
 pub enum ConfigError {
     #[error("the endpoint is not an http or https URL of a host alone, such as https://dypnsapi.aliyuncs.com")]
     Endpoint,
+    #[error("the STS endpoint is not an http or https URL of a host alone, such as https://sts.aliyuncs.com")]
+    StsEndpoint,
+    #[error("the metadata endpoint is not an http or https URL of a host alone, such as http://100.100.100.200")]
+    MetadataEndpoint,
     #[error("the proxy is not an http or https URL of a host")]
     Proxy,
     #[error("the connect timeout must be above zero and below the timeout of the whole call")]
@@ -97,7 +104,11 @@ impl AliyunVerifier {
         }
         Ok(Self {
             origin: Origin::parse(&config.endpoint).ok_or(ConfigError::Endpoint)?,
-            http: http_client(&config)?,
+            http: transport::build(
+                transport::client(config.connect_timeout, config.proxy.as_deref())?
+                    .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+                    .pool_max_idle_per_host(config.max_in_flight),
+            )?,
             timeout: config.timeout,
             in_flight: Semaphore::new(config.max_in_flight),
             credentials: config.credentials,
@@ -106,19 +117,15 @@ impl AliyunVerifier {
     }
 
     async fn get_mobile(&self, token: &AccessToken, request_id: &RequestId) -> Result<PhoneNumber, VerifierError> {
-        let response = self.signed_request(token, request_id).send().await.map_err(not_answered)?;
+        let response = self.signed_request(token, request_id)?.send().await.map_err(not_answered)?;
         let http_status = response.status().as_u16();
-        answer::read(http_status, &read_body(response).await?)
+        answer::read(http_status, &read_body(response).await.map_err(not_read)?)
     }
 
-    fn signed_request(&self, token: &AccessToken, request_id: &RequestId) -> RequestBuilder {
-        let credentials = self.credentials.current();
+    fn signed_request(&self, token: &AccessToken, request_id: &RequestId) -> Result<RequestBuilder, VerifierError> {
+        let credentials = self.credentials.current().map_err(not_signed)?;
         let query = canonical_query(&[("AccessToken", token.expose()), ("OutId", request_id.as_str())]);
-        let date = self
-            .clock
-            .now()
-            .format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))
-            .expect("a date and time has every part of this format");
+        let date = iso_8601(self.clock.now());
         let nonce = random_alphanumeric(NONCE_CHARS);
         let empty_sha256 = content_sha256(b"");
         let mut headers = vec![
@@ -136,10 +143,10 @@ impl AliyunVerifier {
             .authorization(&credentials);
 
         // The query goes into the URL as it was signed; the URL library leaves percent-encoded text alone.
-        let request = self.http.post(format!("{}://{}/?{query}", self.origin.scheme, self.origin.host));
+        let request = self.http.post(self.origin.url(&format!("/?{query}")));
         let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
         // A POST without a body carries no length unless told, and the service's gateway wants one.
-        request.header("authorization", authorization).header(CONTENT_LENGTH, "0")
+        Ok(request.header("authorization", authorization).header(CONTENT_LENGTH, "0"))
     }
 }
 
@@ -169,60 +176,6 @@ impl fmt::Debug for AliyunVerifier {
     }
 }
 
-/// The part of an endpoint that calls are made of.
-struct Origin {
-    scheme: String,
-    /// With the port where it is not the scheme's own: the `host` header, sent and signed.
-    host: String,
-}
-
-impl Origin {
-    fn parse(endpoint: &str) -> Option<Self> {
-        let url = parse_http_url(endpoint)?;
-        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        let anonymous = url.username().is_empty() && url.password().is_none();
-        if !(bare && anonymous) {
-            return None;
-        }
-        let host = url.host_str()?;
-        let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        Some(Self { scheme: url.scheme().to_owned(), host })
-    }
-}
-
-fn parse_http_url(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
-}
-
-/// A client without the habits that could send a token twice, or to somebody else: no retries, no redirects, no proxy
-/// but the configured one, no cookies, no decompression (no feature for either), HTTP/1.1 only.
-fn http_client(config: &Config) -> Result<Client, ConfigError> {
-    let builder = Client::builder()
-        .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-        .tls_backend_rustls()
-        .http1_only()
-        .retry(reqwest::retry::never())
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .connect_timeout(config.connect_timeout)
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .pool_max_idle_per_host(config.max_in_flight)
-        .no_gzip()
-        .no_brotli()
-        .no_deflate()
-        .no_zstd()
-        .no_proxy();
-    let builder = match &config.proxy {
-        None => builder,
-        Some(proxy) => {
-            let url = parse_http_url(proxy).ok_or(ConfigError::Proxy)?;
-            builder.proxy(Proxy::all(url).map_err(|_| ConfigError::Proxy)?)
-        }
-    };
-    builder.build().map_err(|error| ConfigError::Client(error.without_url()))
-}
-
 /// Sorts a failure before the answer's head. reqwest prints the URL, and the token in it, unless it is taken out.
 ///
 /// `is_connect` is name lookup, TCP, a proxy's tunnel and TLS: all before a request is handed to a connection, reused
@@ -236,20 +189,29 @@ fn not_answered(error: reqwest::Error) -> VerifierError {
     }
 }
 
-async fn read_body(mut response: Response) -> Result<Vec<u8>, VerifierError> {
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_ANSWER_BYTES => body.extend_from_slice(&chunk),
-            Ok(Some(_)) => {
-                let reason = format!("the answer is longer than {MAX_ANSWER_BYTES} bytes");
-                return Err(VerifierError::NoAnswer { reason, source: None });
-            }
-            Ok(None) => return Ok(body),
-            Err(error) => {
-                let reason = "the answer broke off".to_owned();
-                return Err(VerifierError::NoAnswer { reason, source: Some(error.without_url().into()) });
-            }
+fn not_read(error: BodyError) -> VerifierError {
+    match error {
+        BodyError::TooLong => {
+            let reason = format!("the answer is longer than {MAX_ANSWER_BYTES} bytes");
+            VerifierError::NoAnswer { reason, source: None }
+        }
+        BodyError::BrokeOff(error) => {
+            VerifierError::NoAnswer { reason: "the answer broke off".to_owned(), source: Some(error.into()) }
         }
     }
+}
+
+/// Before the first credentials, a call is not tried. Where waiting will not help, it is the set-up that must be looked
+/// at, as with any other refusal of Alibaba Cloud's.
+fn not_signed(error: NoCredentials) -> VerifierError {
+    match error {
+        NoCredentials::NotYet { .. } => VerifierError::Busy { reason: error.to_string() },
+        NoCredentials::Refused { .. } => VerifierError::Misconfigured { code: error.to_string() },
+    }
+}
+
+/// The form in which Alibaba Cloud wants a time.
+fn iso_8601(at: OffsetDateTime) -> String {
+    at.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))
+        .expect("a date and time has every part of this format")
 }

@@ -2,10 +2,21 @@
 //!
 //! It must not know settings, the environment or what is signed.
 
+mod ecs;
+mod fetch;
+mod fixed;
+mod oidc;
+mod refresh;
+
 use std::fmt;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
+
+pub use self::ecs::{EcsConfig, EcsRole};
+pub use self::fixed::StaticCredentials;
+pub use self::oidc::{OidcConfig, OidcRole};
+pub use self::refresh::{RefreshedCredentials, Role};
 
 /// An access key: fixed, or temporary with a security token.
 #[derive(Clone)]
@@ -71,23 +82,18 @@ impl fmt::Debug for Credentials {
 /// It never waits: a source that refreshes does so on its own, beside the logins, and keeps the last credentials it
 /// got. If they have expired, Alibaba Cloud says so, and that is the alarm.
 pub trait CredentialsSource: fmt::Debug + Send + Sync {
-    fn current(&self) -> Arc<Credentials>;
+    fn current(&self) -> Result<Arc<Credentials>, NoCredentials>;
 }
 
-/// The same credentials until the server ends.
-#[derive(Debug)]
-pub struct StaticCredentials(Arc<Credentials>);
-
-impl StaticCredentials {
-    pub fn new(credentials: Credentials) -> Self {
-        Self(Arc::new(credentials))
-    }
-}
-
-impl CredentialsSource for StaticCredentials {
-    fn current(&self) -> Arc<Credentials> {
-        Arc::clone(&self.0)
-    }
+/// A source that refreshes has none so far. The reason names what failed and carries nothing of an answer but its code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoCredentials {
+    /// They are being fetched, or could not be for a reason that may pass.
+    #[error("no credentials for Alibaba Cloud yet: {reason}")]
+    NotYet { reason: String },
+    /// Asking again alone will not help: the set-up is wrong.
+    #[error("no credentials for Alibaba Cloud: {reason}")]
+    Refused { reason: String },
 }
 
 #[cfg(test)]
