@@ -1,4 +1,4 @@
-//! The edge: HTTP in, HTTP out, and the only module that knows axum. It decides nothing of a login; it reads the
+//! The edge: HTTP in, HTTP out, and the lowest floor that knows axum. It decides nothing of a login; it reads the
 //! request in the contract's order and gives every answer the contract's form.
 
 mod access_log;

@@ -1,6 +1,6 @@
 //! The production store: Postgres, directly or behind a pooler in transaction mode.
 //!
-//! Here is the one place that runs a statement ([`PostgresStore::fetch`]); the SQL lives with its table in the other
+//! Here is the one place that runs a statement (`PostgresStore::fetch`); the SQL lives with its table in the other
 //! files, and `methods` leads from the trait to them. Every statement is its own transaction: nothing is held between
 //! two of them, so nothing can be left behind.
 

@@ -1,6 +1,6 @@
 //! The embedded default store: one SQLite file in WAL mode, one writer, some readers.
 //!
-//! Every write is one `begin immediate` transaction on the [`writer`]'s connection and synced before it is answered.
+//! Every write is one `begin immediate` transaction on the `writer`'s connection and synced before it is answered.
 //! Reads go to a pool and never wait for writes. It is made for one server on a local disk, beside which the command
 //! line may write now and then. It must not know settings, numbers in the clear or tokens.
 
