@@ -93,6 +93,7 @@ impl App {
         let id_tokens = Arc::new(IdTokens::new(Arc::clone(&keys), settings.issuer(), settings.id_token.ttl_seconds));
         let sessions = Arc::new(Sessions {
             store: Arc::clone(&store),
+            apps: Arc::clone(&apps),
             vault: Arc::clone(&vault),
             id_tokens: Arc::clone(&id_tokens),
             clock: clock.clone(),

@@ -99,10 +99,9 @@ impl LoginError {
         match self {
             Self::Refused(_) => TokenState::Unspent,
             Self::Verifier(error) => error.token_state(),
-            Self::UserNotFound | Self::UserDisabled | Self::TokenReplayed | Self::Write(_) | Self::Signing(_) => {
-                TokenState::Spent
-            }
-            Self::Repeat(_) | Self::TimedOut | Self::Task(_) => TokenState::Unknown,
+            Self::UserNotFound | Self::UserDisabled | Self::TokenReplayed => TokenState::Spent,
+            // Spent at the verifier, but the session may be there: the same token may get its answer once more.
+            Self::Write(_) | Self::Signing(_) | Self::Repeat(_) | Self::TimedOut | Self::Task(_) => TokenState::Unknown,
         }
     }
 

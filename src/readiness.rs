@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::clock::Clock;
 use crate::error_chain::Chain;
 use crate::keys::{CLOCK_LIMIT, Keys};
@@ -14,6 +16,9 @@ use crate::store::Store;
 /// How often the database is asked for its time.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// For how long the database may be silent: one answer that is lost must not take every replica out at once.
+const SILENCE_LIMIT: Duration = Duration::from_secs(3);
+
 /// From this difference to the database's clock on, a warning is logged.
 const CLOCK_WARNING: Duration = Duration::from_secs(2);
 
@@ -22,7 +27,15 @@ const CLOCK_WARNING: Duration = Duration::from_secs(2);
 pub struct Readiness {
     draining: AtomicBool,
     watched: OnceLock<Watched>,
-    database: RwLock<Option<Duration>>,
+    database: RwLock<Option<Seen>>,
+}
+
+/// The database's last answer.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    at: Instant,
+    /// Between its clock and ours.
+    difference: Duration,
 }
 
 /// What readiness depends on once the server has started.
@@ -51,9 +64,12 @@ impl Readiness {
             return reasons;
         };
         match *self.database.read().unwrap_or_else(PoisonError::into_inner) {
-            None => reasons.push("the database does not answer"),
-            Some(difference) if difference > CLOCK_LIMIT => reasons.push("the clock differs from the database's"),
-            Some(_) => {}
+            Some(seen) if seen.at.elapsed() <= SILENCE_LIMIT => {
+                if seen.difference > CLOCK_LIMIT {
+                    reasons.push("the clock differs from the database's");
+                }
+            }
+            Some(_) | None => reasons.push("the database does not answer"),
         }
         if !watched.session_writer.is_healthy() {
             reasons.push("the database takes no sessions");
@@ -71,21 +87,18 @@ impl Readiness {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let seen = match watched.store.database_time().await {
+            match watched.store.database_time().await {
                 Ok(theirs) => {
                     let difference = (theirs - watched.clock.now()).unsigned_abs();
                     if difference > CLOCK_WARNING {
                         let difference_ms = u64::try_from(difference.as_millis()).unwrap_or(u64::MAX);
                         tracing::warn!(difference_ms, "the clock differs from the database's");
                     }
-                    Some(difference)
+                    let seen = Seen { at: Instant::now(), difference };
+                    *self.database.write().unwrap_or_else(PoisonError::into_inner) = Some(seen);
                 }
-                Err(error) => {
-                    tracing::warn!(error = %Chain(&error), "the database does not answer");
-                    None
-                }
-            };
-            *self.database.write().unwrap_or_else(PoisonError::into_inner) = seen;
+                Err(error) => tracing::warn!(error = %Chain(&error), "the database does not answer"),
+            }
         }
     }
 }

@@ -110,27 +110,3 @@ impl Server {
         Ended { cut }
     }
 }
-
-/// Serves both listeners. `shutdown` is the public one's; the management listener answers until that one has ended, so
-/// that readiness and metrics can be asked for during the drain. Returns the public one's end.
-pub async fn serve(public: Server, management: Server, shutdown: Shutdown) -> Ended {
-    let management_shutdown = Shutdown::new();
-    let both = async {
-        let public = async {
-            let ended = public.run(shutdown.clone()).await;
-            management_shutdown.advance(Phase::Closing);
-            ended
-        };
-        let (ended, _) = tokio::join!(public, management.run(management_shutdown.clone()));
-        ended
-    };
-    let at_once = async {
-        shutdown.reached(Phase::Now).await;
-        management_shutdown.advance(Phase::Now);
-        std::future::pending().await
-    };
-    tokio::select! {
-        ended = both => ended,
-        never = at_once => never,
-    }
-}

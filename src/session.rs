@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::apps::Apps;
 use crate::clock::Clock;
 use crate::id_token::{IdTokens, Subject};
 use crate::ids::{ClientId, SessionId, UserId};
@@ -25,6 +26,7 @@ const TWIN_PATIENCE: Duration = Duration::from_millis(250);
 
 pub struct Sessions {
     pub store: Arc<dyn Store>,
+    pub apps: Arc<Apps>,
     pub vault: Arc<Vault>,
     pub id_tokens: Arc<IdTokens>,
     pub clock: Clock,
@@ -136,6 +138,8 @@ pub enum Dead {
     Revoked,
     /// All sessions of the user were ended after this one was opened.
     Ended,
+    /// Its application was disabled.
+    AppDisabled,
     /// As many newer sessions of the user are live as are allowed.
     Displaced,
     /// The token was replaced longer ago than the grace: somebody holds a copy of it.
@@ -150,6 +154,7 @@ impl std::fmt::Display for Dead {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Ended => "ended with all of the user's",
+            Self::AppDisabled => "of a disabled application",
             Self::Displaced => "displaced by newer sessions",
             Self::Reused => "used again after its rotation",
         })
@@ -209,7 +214,7 @@ impl Sessions {
     pub async fn find_live_by_id(&self, id: SessionId) -> Result<Live, SessionError> {
         let now = self.clock.now();
         let session = self.find(SessionKey::Id(id), now).await?;
-        self.live(session, now)
+        self.live(session, now).await
     }
 
     /// The answer of an earlier login with this access token, for whoever sends it again from the same application and
@@ -233,8 +238,12 @@ impl Sessions {
             found => found,
         };
         let now = self.clock.now();
-        let live = found.and_then(|session| check_bearer(&session, bearer).map(|()| session));
-        let live = match live.and_then(|session| self.live(session, now)) {
+        let checked = found.and_then(|session| check_bearer(&session, bearer).map(|()| session));
+        let live = match checked {
+            Ok(session) => self.live(session, now).await,
+            Err(error) => Err(error),
+        };
+        let live = match live {
             Ok(live) => live,
             Err(SessionError::Invalid(_) | SessionError::UserDisabled) => return Ok(None),
             Err(error) => return Err(error),
@@ -259,11 +268,15 @@ impl Sessions {
     async fn find_live(&self, key: SessionKey, bearer: Bearer<'_>, now: OffsetDateTime) -> Result<Live, SessionError> {
         let session = self.find(key, now).await?;
         check_bearer(&session, bearer)?;
-        self.live(session, now)
+        self.live(session, now).await
     }
 
-    fn live(&self, session: StoredSession, now: OffsetDateTime) -> Result<Live, SessionError> {
+    async fn live(&self, session: StoredSession, now: OffsetDateTime) -> Result<Live, SessionError> {
         liveness(&session, self.rules.max_per_user, now)?;
+        // A device's own request has been checked for this; a tenant's, on behalf of any session, has not.
+        if !self.apps.find(&session.client_id).await.is_some_and(|app| app.enabled) {
+            return Err(SessionError::Invalid(Dead::AppDisabled));
+        }
         let number = self.vault.open_phone(session.user.profile.id, &session.user.phone_sealed)?;
         Ok(Live { session, number })
     }

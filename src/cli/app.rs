@@ -19,9 +19,10 @@ pub enum Command {
         client_id: ClientId,
         #[arg(long)]
         name: String,
-        /// `sdk` logs users in; `tenant` is a service of yours that uses the tenant interfaces
-        #[arg(long, default_value = "sdk")]
-        kind: Kind,
+        /// `sdk` logs users in; `tenant` is a service of yours that uses the tenant interfaces. Without it an app keeps
+        /// its kind, and a new one is sdk
+        #[arg(long)]
+        kind: Option<Kind>,
         /// Whether unknown numbers become users; without it `registration.auto_register` decides
         #[arg(long)]
         auto_register: Option<Switch>,
@@ -64,15 +65,17 @@ pub async fn run(command: Command, settings: &Settings, out: &mut dyn Write) -> 
     let now = Clock::system().now();
     match command {
         Command::Register { client_id, name, kind, auto_register, new_secret } => {
-            let kind = match kind {
-                Kind::Sdk => AppKind::Sdk,
-                Kind::Tenant => AppKind::Tenant,
+            let known = store.find_app(&client_id).await?;
+            let kind = match (kind, &known) {
+                (Some(Kind::Sdk), _) | (None, None) => AppKind::Sdk,
+                (Some(Kind::Tenant), _) => AppKind::Tenant,
+                (None, Some(app)) => app.kind,
             };
             let auto_register = auto_register.map(|switch| switch == Switch::On);
             if new_secret && kind == AppKind::Sdk {
                 return Err(CliError::Refused("an app of kind sdk has no secret".to_owned()));
             }
-            let has_secret = store.find_app(&client_id).await?.is_some_and(|app| app.secret_hash.is_some());
+            let has_secret = known.is_some_and(|app| app.secret_hash.is_some());
             let secret = (kind == AppKind::Tenant && (new_secret || !has_secret)).then(Secret::generate);
             let secret_hash = secret.as_ref().map(Secret::hash);
             let app = App { client_id, name, kind, enabled: true, auto_register, secret_hash };

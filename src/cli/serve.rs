@@ -78,7 +78,13 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
 }
 
 fn serve_on(listener: TcpListener, router: Router, settings: &Settings) -> Server {
-    Server::new(listener, router, limits(settings), Arc::new(|parts| http::refuse_host(parts, Clock::system().now())))
+    let locale = settings.i18n.default_locale;
+    Server::new(
+        listener,
+        router,
+        limits(settings),
+        Arc::new(move |parts| http::refuse_host(parts, locale, Clock::system().now())),
+    )
 }
 
 /// A port that is ours and does not listen yet: a connection is refused, not left waiting, until the app is open.

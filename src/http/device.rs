@@ -73,7 +73,9 @@ impl FromRequestParts<Http> for SdkApp {
 /// The same limits where a tenant's body carries what a device's headers do.
 pub(super) fn check_length(field: &'static str, text: &str) -> Result<(), Failure> {
     let header = if field == "device_fingerprint" { FINGERPRINT } else { OPERATING_SYS_VERSION };
-    if text.len() <= header.max_bytes { Ok(()) } else { Err(Failure::format(field)) }
+    // A header cannot hold a zero byte, and Postgres' text cannot either.
+    let fits = text.len() <= header.max_bytes && !text.contains('\0');
+    if fits { Ok(()) } else { Err(Failure::format(field)) }
 }
 
 /// No value at all, or nothing but white space in every one.

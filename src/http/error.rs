@@ -264,10 +264,10 @@ fn language(headers: &HeaderMap) -> Option<Locale> {
 }
 
 /// Answers a request without exactly one `Host`, which never reaches the router and its layers.
-pub fn refuse_host(parts: &Parts, now: OffsetDateTime) -> Response {
+pub fn refuse_host(parts: &Parts, default_locale: Locale, now: OffsetDateTime) -> Response {
     let failure = Failure::format("Host").closing();
     let mut response = StatusCode::BAD_REQUEST.into_response();
-    let locale = language(&parts.headers).unwrap_or(Locale::En);
+    let locale = language(&parts.headers).unwrap_or(default_locale);
     write(&mut response, &failure, locale, Form::of(parts.uri.path()));
     let id = HeaderId::of(&parts.headers, now);
     tracing::info!(request.id = %id.0, error.code = failure.code.number(), "request without one host");

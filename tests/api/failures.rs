@@ -97,7 +97,7 @@ async fn a_database_that_takes_no_writes_refuses_logins_before_their_token_is_sp
     app.store.close().await;
     let first = app.log_in("sandbox:13800000001:a").await;
     first.assert_error(500, "IDAAS.SDK.COM.0002", "System busy, please try again later");
-    assert_eq!(first.header("x-access-token-state"), Some("spent"), "nobody knew yet");
+    assert_eq!(first.header("x-access-token-state"), Some("unknown"), "nobody knew yet");
     let second = app.log_in("sandbox:13800000001:b").await;
     second.assert_error(500, "IDAAS.SDK.COM.0002", "System busy, please try again later");
     assert_eq!((second.header("x-access-token-state"), second.header("retry-after")), (Some("unspent"), Some("1")));

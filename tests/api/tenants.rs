@@ -225,3 +225,22 @@ async fn every_tenant_path_wants_a_bearer_before_anything_else() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_disabled_apps_sessions_are_worth_nothing_to_a_tenant_either() {
+    let app = TestApp::start().await;
+    let bearer = bearer(&app).await;
+    let token = app.log_in(SEED_TOKEN).await.text("session_token");
+    let demo = ClientId::parse(crate::support::app::DEMO_CLIENT_ID).unwrap();
+    app.store.set_app_enabled(&demo, false, app.clock.now()).await.unwrap();
+    let replica = TestApp::over(app.store.clone(), &[]).await;
+    let body = with_device("session_token", &token);
+    for path in [TICKET, RENEW] {
+        assert_eq!(call(&replica, path, &bearer, &body).await.error_code(), "IDAAS.SDK.PARAM.0023", "{path}");
+    }
+    let with_zero = with_device("device_fingerprint", "a\0b");
+    let ticket = json!({ "sso_ticket": "ssoTicket-x" });
+    let mut body = with_zero;
+    body["sso_ticket"] = ticket["sso_ticket"].clone();
+    assert_eq!(call(&app, VERIFY, &bearer, &body).await.error_code(), "IDAAS.SDK.COMMON.1002");
+}

@@ -140,7 +140,7 @@ async fn a_login_that_the_cut_catches_after_its_token_is_spent_is_never_a_200_wi
     peer.release(tokens.len());
     for answer in logins.join_all().await {
         assert_eq!((answer.status.as_u16(), answer.error_code().as_str()), (500, "IDAAS.SDK.COM.0002"));
-        assert_eq!(answer.header("x-access-token-state"), Some("spent"));
+        assert_eq!(answer.header("x-access-token-state"), Some("unknown"));
     }
     forwarder.turn(State::Through).await;
     until_it_works(&program, "up").await;

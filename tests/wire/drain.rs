@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::net::TcpStream;
 
-use super::{Client, GET, PATIENCE, Running, config, router, server};
-use oneclick_login::server::{Config, Ended, Phase, Shutdown, Signal, serve};
+use super::{GET, Running, config};
+use oneclick_login::server::{Config, Ended, Phase, Signal};
 
 const SLOW: &[u8] = b"GET /slow/600 HTTP/1.1\r\nHost: a\r\n\r\n";
 const ENDLESS: &[u8] = b"GET /slow/600000 HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -165,61 +164,4 @@ async fn a_silent_connection_does_not_hold_up_the_end() {
     tokio::time::sleep(A_MOMENT).await;
     server.shutdown.signalled(Signal::Terminate);
     assert_eq!(server.end().await, Ended { cut: 0 });
-}
-
-#[tokio::test]
-async fn the_management_listener_answers_until_the_public_one_has_ended() {
-    let bind = async || TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let (public, management) = (bind().await, bind().await);
-    let public_address = public.local_addr().expect("bound");
-    let management_address = management.local_addr().expect("bound");
-    let shutdown = Shutdown::new();
-    let served = tokio::spawn(serve(
-        server(public, config(), router()),
-        server(management, config(), router()),
-        shutdown.clone(),
-    ));
-    let connect = async |address| Client::new(TcpStream::connect(address).await.expect("it listens"));
-
-    let mut client = connect(public_address).await;
-    client.send(SLOW).await;
-    tokio::time::sleep(A_MOMENT).await;
-    shutdown.signalled(Signal::Interrupt);
-    tokio::time::sleep(A_MOMENT).await;
-    assert!(TcpStream::connect(public_address).await.is_err());
-    let mut probe = connect(management_address).await;
-    probe.send(GET).await;
-    let answer = probe.answer().await;
-    assert_eq!(answer.status, 200);
-    assert!(!answer.closes(), "it is not being drained itself");
-
-    assert_eq!(client.answer().await.text(), "slow");
-    drop((client, probe));
-    let ended = timeout(PATIENCE, served).await.expect("it ends").expect("it does not panic");
-    assert_eq!(ended, Ended { cut: 0 });
-    assert!(TcpStream::connect(management_address).await.is_err());
-}
-
-#[tokio::test]
-async fn a_second_signal_ends_both_listeners() {
-    let bind = async || TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let (public, management) = (bind().await, bind().await);
-    let addresses = [public.local_addr().expect("bound"), management.local_addr().expect("bound")];
-    let shutdown = Shutdown::new();
-    let served = tokio::spawn(serve(
-        server(public, config(), router()),
-        server(management, config(), router()),
-        shutdown.clone(),
-    ));
-    let mut clients = Vec::new();
-    for address in addresses {
-        let mut client = Client::new(TcpStream::connect(address).await.expect("it listens"));
-        client.send(ENDLESS).await;
-        clients.push(client);
-    }
-    tokio::time::sleep(A_MOMENT).await;
-    shutdown.signalled(Signal::Terminate);
-    shutdown.signalled(Signal::Interrupt);
-    let ended = timeout(PATIENCE, served).await.expect("it ends").expect("it does not panic");
-    assert_eq!(ended, Ended { cut: 1 });
 }

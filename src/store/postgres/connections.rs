@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::error::{Damage, NoAnswer, no_connection};
@@ -39,7 +39,18 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Connections {
     options: PgConnectOptions,
     slots: Semaphore,
+    /// Taken before a slot by every call but a login's own: half of the connections are kept for committing logins,
+    /// whose tokens are spent already. A storm of other calls must not make those wait in its queue.
+    others: Semaphore,
     kept: Mutex<Kept>,
+}
+
+/// Whose call it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// Opens sessions, for logins whose tokens are spent.
+    Login,
+    Other,
 }
 
 #[derive(Default)]
@@ -63,26 +74,36 @@ pub(super) struct Lease<'a> {
     connection: PgConnection,
     opened_at: Instant,
     _slot: SemaphorePermit<'a>,
+    _other: Option<SemaphorePermit<'a>>,
 }
 
 impl Connections {
     /// Opens nothing yet.
     pub fn new(options: PgConnectOptions, max_connections: u32) -> Self {
         let slots = usize::try_from(max_connections.max(1)).unwrap_or(Semaphore::MAX_PERMITS);
-        Self { options, slots: Semaphore::new(slots.min(Semaphore::MAX_PERMITS)), kept: Mutex::default() }
+        let slots = slots.min(Semaphore::MAX_PERMITS);
+        let others = Semaphore::new(slots.div_ceil(2));
+        Self { options, slots: Semaphore::new(slots), others, kept: Mutex::default() }
     }
 
-    pub async fn lease(&self) -> Result<Lease<'_>, StoreError> {
-        let slot = timeout(QUEUE_TIMEOUT, self.slots.acquire())
+    pub async fn lease(&self, caller: Caller) -> Result<Lease<'_>, StoreError> {
+        let places = async {
+            let other = match caller {
+                Caller::Login => None,
+                Caller::Other => Some(self.others.acquire().await?),
+            };
+            Ok::<_, AcquireError>((self.slots.acquire().await?, other))
+        };
+        let (slot, other) = timeout(QUEUE_TIMEOUT, places)
             .await
             .map_err(|_| unavailable("every database connection is busy"))?
             .map_err(|_| unavailable("the database connections are closed"))?;
         if let Some(Idle { connection, opened_at, .. }) = self.take_idle() {
-            return Ok(Lease { connections: self, connection, opened_at, _slot: slot });
+            return Ok(Lease { connections: self, connection, opened_at, _slot: slot, _other: other });
         }
         let opened_at = Instant::now();
         match timeout(CONNECT_TIMEOUT, self.options.connect()).await {
-            Ok(Ok(connection)) => Ok(Lease { connections: self, connection, opened_at, _slot: slot }),
+            Ok(Ok(connection)) => Ok(Lease { connections: self, connection, opened_at, _slot: slot, _other: other }),
             Ok(Err(error)) => Err(no_connection(error)),
             Err(_) => Err(StoreError::Unavailable(NoAnswer(CONNECT_TIMEOUT).into())),
         }
@@ -98,6 +119,7 @@ impl Connections {
     /// Says goodbye on every idle connection; those that are lent out are closed when their call ends.
     pub async fn close(&self) {
         self.slots.close();
+        self.others.close();
         let idle = std::mem::take(&mut self.kept().idle);
         let goodbyes = async {
             for kept in idle {
@@ -133,7 +155,7 @@ impl Lease<'_> {
 
     /// Ends the lease after a call that came to its end. Without damage the connection is kept for the next call.
     pub fn give_back(self, damage: Damage) {
-        let Self { connections, connection, opened_at, _slot } = self;
+        let Self { connections, connection, opened_at, _slot, _other } = self;
         if damage == Damage::Server {
             connections.distrust_all();
         }

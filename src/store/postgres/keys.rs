@@ -18,6 +18,7 @@ on conflict do nothing";
 const DATA_KEYS: &str = r"
 select id, purpose, wrapped
 from data_keys
+where state = 'active'
 order by id";
 
 /// The wrapping that was read must still be there: of two that re-wrap at once, neither undoes the other's work.

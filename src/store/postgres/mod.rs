@@ -29,7 +29,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres};
 use tokio::time::timeout;
 
-use self::connections::Connections;
+use self::connections::{Caller, Connections};
 use self::error::{Damage, Failure, classify};
 use crate::store::StoreError;
 
@@ -114,7 +114,14 @@ impl PostgresStore {
     where
         Row: for<'r> FromRow<'r, PgRow>,
     {
-        let mut lease = self.connections.lease().await?;
+        self.fetch_for(Caller::Other, statement).await
+    }
+
+    async fn fetch_for<Row>(&self, caller: Caller, statement: Statement<'_>) -> Result<Vec<Row>, StoreError>
+    where
+        Row: for<'r> FromRow<'r, PgRow>,
+    {
+        let mut lease = self.connections.lease(caller).await?;
         let patience = self.statement_timeout + ANSWER_GRACE;
         let outcome = timeout(patience, self.run(lease.connection(), statement))
             .await

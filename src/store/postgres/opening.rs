@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use sqlx::FromRow;
 use uuid::Uuid;
 
+use super::connections::Caller;
 use super::{PostgresStore, Statement};
 use crate::ids::UserId;
 use crate::store::{NewSession, Opened, Outcome, Profile, StoreError};
@@ -133,7 +134,7 @@ impl PostgresStore {
                 }));
             }
             if !unknown.is_empty() {
-                self.count(register(&at(sessions, &unknown))).await?;
+                self.fetch_for::<()>(Caller::Login, register(&at(sessions, &unknown))).await?;
             }
             pending = unknown;
         }
@@ -150,7 +151,7 @@ impl PostgresStore {
         statement: Statement<'_>,
         indices: &[usize],
     ) -> Result<BTreeMap<usize, KnownRow>, StoreError> {
-        let rows: Vec<KnownRow> = self.fetch(statement).await?;
+        let rows: Vec<KnownRow> = self.fetch_for(Caller::Login, statement).await?;
         let index_of = |row: &KnownRow| indices.get(usize::try_from(row.position - 1).ok()?).copied();
         rows.into_iter().map(|row| Ok((index_of(&row).ok_or(StoreError::Corrupt { what: "position" })?, row))).collect()
     }

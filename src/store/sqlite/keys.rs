@@ -27,7 +27,9 @@ impl TryFrom<DataKeyRow> for DataKey {
 
 pub(super) async fn data_keys(db: impl SqliteExecutor<'_>) -> Result<Vec<DataKey>, Failure> {
     let rows: Vec<DataKeyRow> =
-        sqlx::query_as("select id, purpose, wrapped from data_keys order by id").fetch_all(db).await?;
+        sqlx::query_as("select id, purpose, wrapped from data_keys where state = 'active' order by id")
+            .fetch_all(db)
+            .await?;
     Ok(rows.into_iter().map(DataKey::try_from).collect::<Result<_, _>>()?)
 }
 

@@ -254,3 +254,25 @@ async fn a_good_deployment_has_no_warnings_and_asynchronous_commits_are_one() {
         assert!(warning.ends_with("run: alter role postgres set synchronous_commit = on;"), "{warning}");
     }
 }
+
+#[tokio::test]
+async fn a_storm_of_other_calls_leaves_connections_for_committing_logins() {
+    let database = database().await;
+    let store = Arc::new(PostgresStore::connect(&Config { max_connections: 4, ..database.config() }).unwrap());
+    store.open_sessions(&[login(number(1))]).await.unwrap();
+    let mut blocker = database.connection().await;
+    sqlx::raw_sql("begin; lock table apps").execute(&mut blocker).await.unwrap();
+    let storm: Vec<_> = (0..50)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.apps().await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for n in 2..6 {
+        assert_eq!(store.open_sessions(&[login(number(n))]).await.unwrap().len(), 1);
+    }
+    for call in storm {
+        assert!(matches!(call.await.unwrap(), Err(StoreError::Unavailable(_))));
+    }
+}
