@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::Request;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::error::Failure;
@@ -19,6 +19,11 @@ pub async fn read(request: Request, timeout: Duration) -> Result<Bytes, Failure>
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
         return Err(too_large);
+    }
+    // Chunks are the one coding that is taken off: what is in them would be read as it is.
+    let codings = request.headers().get_all(TRANSFER_ENCODING);
+    if codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Err(Failure::format("Transfer-Encoding").closing());
     }
     match tokio::time::timeout(timeout, Limited::new(request.into_body(), MAX_BODY_BYTES).collect()).await {
         Err(_) => Err(Failure::new(ErrorCode::RequestTimeout).closing()),

@@ -1,5 +1,6 @@
 //! What an enterprise's own services call, with a tenant token: tickets, sessions, users.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -167,22 +168,26 @@ pub async fn refresh(State(http): State<Http>, _: Tenant, Json(body): Json<Sessi
 }
 
 /// `PUT /api/v2/tenant/users/{user_id}/disable`
-pub async fn disable_user(state: State<Http>, tenant: Tenant, path: Path<String>) -> Result<Response, Failure> {
+pub async fn disable_user(state: State<Http>, tenant: Tenant, path: UserIdInPath) -> Result<Response, Failure> {
     set_status(state, tenant, path, UserStatus::Disabled).await
 }
 
 /// `PUT /api/v2/tenant/users/{user_id}/enable`
-pub async fn enable_user(state: State<Http>, tenant: Tenant, path: Path<String>) -> Result<Response, Failure> {
+pub async fn enable_user(state: State<Http>, tenant: Tenant, path: UserIdInPath) -> Result<Response, Failure> {
     set_status(state, tenant, path, UserStatus::Active).await
 }
+
+/// What is not even text names no user.
+type UserIdInPath = Result<Path<String>, PathRejection>;
 
 async fn set_status(
     State(http): State<Http>,
     Tenant(tenant): Tenant,
-    Path(user_id): Path<String>,
+    user_id: UserIdInPath,
     status: UserStatus,
 ) -> Result<Response, Failure> {
-    let id = Uuid::parse_str(&user_id).map_err(|_| Failure::new(ErrorCode::TenantUserNotFound))?;
+    let id = user_id.ok().and_then(|Path(text)| Uuid::parse_str(&text).ok());
+    let id = id.ok_or(Failure::new(ErrorCode::TenantUserNotFound))?;
     http.tenants.set_user_status(UserId(id), status).await?;
     tracing::info!(user.id = %id, tenant.client_id = %tenant, user.status = status.as_str(), "a tenant set a user's status");
     Ok(secret_json(&serde_json::json!({ "user_id": id.to_string() })))

@@ -98,6 +98,9 @@ async fn the_content_type_is_json_in_utf_8_and_not_compressed() {
     }
     assert_malformed(&app, call().and("Content-Type", "application/json"), "content-type").await;
     assert_malformed(&app, call().and("Content-Encoding", "gzip"), "content-encoding").await;
+    for coding in ["gzip, chunked", "chunked, chunked", "identity"] {
+        assert_malformed(&app, call().and("Transfer-Encoding", coding), "Transfer-Encoding").await;
+    }
     for good in ["application/json; charset=utf-8", "application/json;charset=UTF8", "Application/JSON"] {
         assert_eq!(app.send(call().with("Content-Type", good).build()).await.status, 200, "{good}");
     }

@@ -191,7 +191,7 @@ async fn an_unknown_user_is_not_found() {
     let bearer = bearer(&app).await;
     let unknown = call(&app, BY_MOBILE, &bearer, &json!({ "mobile": "13900000000" })).await;
     unknown.assert_error(400, "IDAAS.TENANT.USER.0001", "User not found");
-    for id in ["01a20486-cb78-79c6-9b81-e20b46c4bc8e", "nonsense"] {
+    for id in ["01a20486-cb78-79c6-9b81-e20b46c4bc8e", "nonsense", "%ff", "%00"] {
         let path = format!("/api/v2/tenant/users/{id}/disable");
         let answer = app.send(tenant_call(&path, &bearer, &json!({})).method(Method::PUT).build()).await;
         assert_eq!(answer.error_code(), "IDAAS.TENANT.USER.0001", "{id}");
