@@ -8,6 +8,7 @@ use url::Url;
 
 use super::error::Problem;
 use super::{Aliyun, CredentialsKind, Environment, Provider, Settings};
+use crate::http::ISSUER_PATH;
 use crate::ids::ClientId;
 use crate::keys::LONGEST_ID_TOKEN_LIFE_SECONDS;
 use crate::vault::{MasterKeyError, MasterKeys};
@@ -19,7 +20,6 @@ const DAY_SECONDS: u64 = 86_400;
 const TEN_YEARS_DAYS: u64 = 3_650;
 /// The store keeps a session's row, and with it the replay guard, for two hours at least.
 const REPLAY_GUARD_SECONDS: u64 = 7_200;
-const ISSUER_PATH: &str = "/api/v1/oauth2";
 
 /// All that is wrong, in the order of the keys.
 pub fn problems(settings: &Settings) -> Vec<Problem> {

@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::reference::{Reference, reference};
 use super::{Aliyun, AppSetting, CredentialsChoice, Environment, IdToken, Provider, Settings, redact};
+use crate::http::ISSUER_PATH;
 use crate::vault::MasterKeys;
 
 /// The application that development always has: the one of the contract's own example request.
@@ -82,7 +83,7 @@ impl Aliyun {
 impl Settings {
     /// The `iss` claim. Where `server.listen` has port 0, write the bound address there before asking.
     pub fn issuer(&self) -> String {
-        self.id_token.issuer.clone().unwrap_or_else(|| format!("{}/api/v1/oauth2", local_url(self.server.listen)))
+        self.id_token.issuer.clone().unwrap_or_else(|| format!("{}{ISSUER_PATH}", local_url(self.server.listen)))
     }
 
     pub fn database_url(&self) -> SecretString {

@@ -75,15 +75,7 @@ async fn an_unknown_number_is_registered_only_where_the_setting_or_the_app_says_
     assert_eq!(refused.header("x-access-token-state"), Some("spent"));
     assert!(user_of(&app, "13900000001").await.is_none());
 
-    let registering = App {
-        client_id: ClientId::parse("registering").unwrap(),
-        name: "Registers".to_owned(),
-        kind: AppKind::Sdk,
-        enabled: true,
-        auto_register: Some(true),
-        secret_hash: None,
-    };
-    app.store.register_app(&registering, app.clock.now()).await.unwrap();
+    app.register_sdk_app("registering", Some(true)).await;
     let replica = TestApp::over(app.store.clone(), &[("ONECLICK_REGISTRATION__AUTO_REGISTER", "false")]).await;
     let answer = replica.send(login("sandbox:13900000002").with("X-client-id", "registering").build()).await;
     assert_eq!(answer.status, 200, "{answer:?}");

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use oneclick_login::ids::{ClientId, UserId};
-use oneclick_login::store::{App, AppKind, UserStatus};
+use oneclick_login::ids::UserId;
+use oneclick_login::store::UserStatus;
 use uuid::Uuid;
 
 use crate::support::app::{Answer, TestApp, login, with_session};
@@ -55,15 +55,7 @@ async fn the_window_is_a_setting_and_may_be_shut() {
 #[tokio::test]
 async fn another_device_and_another_app_get_nothing() {
     let app = TestApp::start().await;
-    let other = App {
-        client_id: ClientId::parse("other").unwrap(),
-        name: "Other".to_owned(),
-        kind: AppKind::Sdk,
-        enabled: true,
-        auto_register: None,
-        secret_hash: None,
-    };
-    app.store.register_app(&other, app.clock.now()).await.unwrap();
+    app.register_sdk_app("other", None).await;
     let app = TestApp::over(app.store.clone(), &[]).await;
     app.log_in(TOKEN).await;
     for foreign in [login(TOKEN).with("X-device-fingerprint", "another"), login(TOKEN).with("X-client-id", "other")] {

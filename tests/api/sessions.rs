@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use oneclick_login::ids::{ClientId, SessionId, UserId};
-use oneclick_login::store::{App, AppKind, UserStatus};
+use oneclick_login::store::UserStatus;
 use uuid::Uuid;
 
 use crate::support::app::{Answer, Call, SEED_TOKEN, TestApp, with_session};
@@ -88,15 +88,7 @@ async fn the_device_block_is_checked_before_the_token() {
 #[tokio::test]
 async fn a_session_belongs_to_its_device_and_its_app() {
     let app = TestApp::start().await;
-    let other = App {
-        client_id: ClientId::parse("other").unwrap(),
-        name: "Other".to_owned(),
-        kind: AppKind::Sdk,
-        enabled: true,
-        auto_register: None,
-        secret_hash: None,
-    };
-    app.store.register_app(&other, app.clock.now()).await.unwrap();
+    app.register_sdk_app("other", None).await;
     let replica = TestApp::over(app.store.clone(), &[]).await;
     let token = session_token(&app).await;
     for path in [REFRESH, LOGOUT] {

@@ -11,9 +11,10 @@ use http_body_util::BodyExt;
 use oneclick_login::app::App;
 use oneclick_login::clock::Clock;
 use oneclick_login::http::LOGIN_PATH;
+use oneclick_login::ids::ClientId;
 use oneclick_login::settings::Settings;
-use oneclick_login::store::Store;
 use oneclick_login::store::sqlite::{Config, SqliteStore};
+use oneclick_login::store::{self, AppKind, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -55,6 +56,19 @@ impl TestApp {
         let clock = Clock::manual(OffsetDateTime::from_unix_timestamp(1_790_000_000).unwrap());
         let app = App::open(&settings, Arc::clone(&store), clock.clone()).await.unwrap();
         Self { router: app.router(), store, clock, settings, _app: app, _folder: None }
+    }
+
+    /// Registers an sdk app whose registration rule is this. Seen by replicas that start after it.
+    pub async fn register_sdk_app(&self, client_id: &str, auto_register: Option<bool>) {
+        let app = store::App {
+            client_id: ClientId::parse(client_id).unwrap(),
+            name: client_id.to_owned(),
+            kind: AppKind::Sdk,
+            enabled: true,
+            auto_register,
+            secret_hash: None,
+        };
+        self.store.register_app(&app, self.clock.now()).await.unwrap();
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
