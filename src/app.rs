@@ -150,13 +150,14 @@ impl App {
         let (apps, keys) = (Arc::clone(&self.http.apps), Arc::clone(&self.http.keys));
         let clock = self.watched.clock.clone();
         let (readiness, watched) = (Arc::clone(readiness), self.watched.clone());
+        readiness.started(watched.clone());
         tokio::spawn(async move { apps.keep_fresh().await });
         if let Some(role) = self.role.clone() {
             tokio::spawn(async move { role.keep_fresh().await });
         }
         tokio::spawn(async move { keys.keep_fresh(&clock).await });
-        tokio::spawn(housekeeping::keep_clean(Arc::clone(&watched.store), watched.clock.clone()));
-        tokio::spawn(async move { readiness.watch(watched).await });
+        tokio::spawn(housekeeping::keep_clean(watched.store, watched.clock));
+        tokio::spawn(async move { readiness.watch().await });
     }
 
     /// Waits for the logins under way, which outlive their requests, then lets go of the database.

@@ -12,7 +12,7 @@ use super::CliError;
 use crate::app::{self, App, StartError};
 use crate::clock::Clock;
 use crate::error_chain::Chain;
-use crate::http::{self, LOGIN_PATH, health};
+use crate::http::{self, LOGIN_PATH, management};
 use crate::readiness::Readiness;
 use crate::server::{self, Phase, Server, Shutdown};
 use crate::settings::{DEMO_CLIENT_ID, Environment, Provider, Settings};
@@ -20,7 +20,7 @@ use crate::telemetry;
 
 /// Pauses between tries to reach the database at start: doubled from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(1);
+const LAST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -46,7 +46,7 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
     );
     let readiness = Arc::new(Readiness::default());
     let management_end = Shutdown::new();
-    let management = serve_on(management, health::router(Arc::clone(&readiness)), &settings);
+    let management = serve_on(management, management::router(Arc::clone(&readiness)), &settings);
     let management = tokio::spawn(management.run(management_end.clone()));
 
     let app = tokio::select! {

@@ -9,7 +9,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
-use crate::readiness::Readiness;
+use crate::readiness::{Readiness, Reason};
 
 /// The management routes.
 pub fn router(readiness: Arc<Readiness>) -> Router {
@@ -23,7 +23,7 @@ async fn livez() -> Response {
 
 /// 200 when this replica should be sent requests, otherwise 503 with the reasons.
 async fn readyz(State(readiness): State<Arc<Readiness>>) -> Response {
-    let reasons = readiness.reasons();
+    let reasons: Vec<_> = readiness.reasons().into_iter().map(Reason::as_str).collect();
     if reasons.is_empty() {
         Json(json!({ "status": "ready" })).into_response()
     } else {
