@@ -22,8 +22,9 @@ use crate::session::{Bearer, Grant, SessionError, Sessions};
 use crate::session_token::SessionToken;
 use crate::session_writer::{Admission, Refused, SessionWriter, WriteError};
 use crate::store::{App, CandidateUser, NewSession, Opened, Outcome};
+use crate::trace::TraceContext;
 use crate::vault::Vault;
-use crate::verifier::{AccessToken, PhoneNumberVerifier, ReplayKey, TokenState, Verified, VerifierError};
+use crate::verifier::{AccessToken, CallContext, PhoneNumberVerifier, ReplayKey, TokenState, Verified, VerifierError};
 
 /// The capabilities a login needs, and the rules it follows.
 pub struct Login {
@@ -57,6 +58,8 @@ pub struct LoginRequest {
     pub device: Device,
     pub access_token: AccessToken,
     pub request_id: RequestId,
+    /// The request's span.
+    pub trace: TraceContext,
 }
 
 #[derive(Debug)]
@@ -197,7 +200,8 @@ impl Login {
     }
 
     async fn sign_in(&self, admission: Admission, request: &LoginRequest) -> Result<SignedIn, LoginError> {
-        let verified = self.verifier.verify(&request.access_token, &request.request_id).await?;
+        let call = CallContext { request_id: request.request_id.clone(), trace: request.trace.child() };
+        let verified = self.verifier.verify(&request.access_token, &call).await?;
         let session_token = SessionToken::generate();
         let session = self.new_session(request, &verified, &session_token);
         let (session_id, opened_at, expires_at) = (session.id, session.created_at, session.expires_at);
