@@ -25,7 +25,7 @@
 //! 1. [`server::Server::run`] accepts the connection. [`http::router`] gives the request its id and its span, and its
 //!    handler reads the request in the contract's order of checks: the device headers, then `X-client-id` against the
 //!    snapshot in [`apps::Apps`], then the body, read by an extractor of our own.
-//! 2. [`login::Login::log_in`] joins an equal login that is under way, or takes a place in the session writer's queue
+//! 2. [`login::Login::begin`] joins an equal login that is under way, or takes a place in the session writer's queue
 //!    ([`session_writer::SessionWriter::admit`]). If the database takes no writes, or too many logins wait, the answer is
 //!    "busy" here, with the token unspent.
 //! 3. It goes on in a task of its own: a client that goes away must not turn a spent token into nothing.

@@ -47,7 +47,7 @@ pub async fn log_in(
     SdkApp(app): SdkApp,
     Json(LoginBody { access_token }): Json<LoginBody>,
 ) -> Result<Response, Failure> {
-    let logged_in = http.login.log_in(LoginRequest { app, device, access_token, request_id, trace }).await?;
+    let logged_in = http.login.begin(LoginRequest { app, device, access_token, request_id, trace })?.answer().await?;
     Ok(answer(&logged_in))
 }
 
