@@ -140,6 +140,7 @@ impl App {
             keys: Arc::clone(&keys),
             metrics: Arc::clone(metrics),
             clock: clock.clone(),
+            trusted_proxies: Arc::new(settings.trusted_proxies()),
             default_locale: settings.i18n.default_locale,
             body_timeout: Duration::from_millis(settings.server.body_timeout_ms),
         };

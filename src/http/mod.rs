@@ -3,6 +3,7 @@
 
 mod access_log;
 mod body;
+mod client_address;
 mod device;
 mod error;
 mod json;
@@ -24,6 +25,7 @@ use axum::routing::{get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::apps::Apps;
+use crate::client_address::TrustedProxies;
 use crate::clock::Clock;
 use crate::error_code::ErrorCode;
 use crate::keys::Keys;
@@ -52,6 +54,7 @@ pub struct Http {
     pub keys: Arc<Keys>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
+    pub trusted_proxies: Arc<TrustedProxies>,
     pub default_locale: Locale,
     /// From a request's head to the last byte of its body.
     pub body_timeout: Duration,
@@ -78,6 +81,7 @@ pub fn router(http: Http) -> Router {
         .layer(from_fn_with_state(http.clone(), error::render))
         .layer(from_fn(access_log::record))
         .layer(from_fn_with_state(http.clone(), request_metrics::count))
+        .layer(from_fn_with_state(http.clone(), client_address::find))
         .layer(from_fn_with_state(http.clone(), request_id::assign))
         .with_state(http)
 }

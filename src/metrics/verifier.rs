@@ -11,8 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use super::{OK, OutcomeLabels, outcomes};
-use crate::ids::RequestId;
-use crate::verifier::{AccessToken, PhoneNumberVerifier, Verified, VerifierError};
+use crate::verifier::{AccessToken, CallContext, PhoneNumberVerifier, Verified, VerifierError};
 
 /// Around the 100 to 300 ms of `GetMobile`, up to the default of `verifier.aliyun.timeout_ms`, seconds.
 const DURATIONS: [f64; 10] = [0.01, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0];
@@ -75,11 +74,11 @@ pub struct MeteredVerifier {
 
 #[async_trait]
 impl PhoneNumberVerifier for MeteredVerifier {
-    async fn verify(&self, token: &AccessToken, request_id: &RequestId) -> Result<Verified, VerifierError> {
+    async fn verify(&self, token: &AccessToken, call: &CallContext) -> Result<Verified, VerifierError> {
         let metrics = &self.metrics;
         let in_flight = InFlight::begin(&metrics.in_flight);
         let started = Instant::now();
-        let result = self.verifier.verify(token, request_id).await;
+        let result = self.verifier.verify(token, call).await;
         drop(in_flight);
         metrics.duration.observe(started.elapsed().as_secs_f64());
         let outcome = result.as_ref().map_or_else(VerifierError::kind, |_| OK);

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use oneclick_login::ids::RequestId;
 use oneclick_login::metrics::{Format, Metrics, Sample};
 use oneclick_login::store::{NewSession, OpenSessions, Outcome, StoreError};
-use oneclick_login::verifier::{AccessToken, PhoneNumberVerifier, Verified, VerifierError};
+use oneclick_login::trace::TraceContext;
+use oneclick_login::verifier::{AccessToken, CallContext, PhoneNumberVerifier, Verified, VerifierError};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
@@ -21,12 +22,16 @@ fn scrape(metrics: &Metrics) -> Scrape {
     Scrape::parse(&metrics.encode(&nothing, Format::OpenMetrics))
 }
 
+fn call() -> CallContext {
+    CallContext { request_id: RequestId::new(OffsetDateTime::UNIX_EPOCH), trace: TraceContext::root(false) }
+}
+
 /// Answers what the token says, once it is let.
 struct Told(Semaphore);
 
 #[async_trait]
 impl PhoneNumberVerifier for Told {
-    async fn verify(&self, token: &AccessToken, _: &RequestId) -> Result<Verified, VerifierError> {
+    async fn verify(&self, token: &AccessToken, _: &CallContext) -> Result<Verified, VerifierError> {
         let _let = self.0.acquire().await;
         let code = token.expose().to_owned();
         Err(match token.expose() {
@@ -45,7 +50,7 @@ async fn every_outcome_of_the_verifier_counts_apart_and_only_a_number_is_billed(
     let verifier = metrics.verifier.meter(Arc::new(Told(Semaphore::new(1))), 9);
     for outcome in ["ambiguous", "unreachable", "misconfigured", "not_a_number", "no_answer", "ambiguous"] {
         let token = AccessToken::parse(outcome).unwrap();
-        verifier.verify(&token, &RequestId::new(OffsetDateTime::UNIX_EPOCH)).await.unwrap_err();
+        verifier.verify(&token, &call()).await.unwrap_err();
     }
     let scrape = scrape(&metrics);
     for (outcome, expected) in [
@@ -66,9 +71,9 @@ async fn every_outcome_of_the_verifier_counts_apart_and_only_a_number_is_billed(
 async fn calls_under_way_are_seen_also_when_they_are_given_up() {
     let metrics = metrics();
     let verifier = metrics.verifier.meter(Arc::new(Told(Semaphore::new(0))), 9);
-    let (token, id) = (AccessToken::parse("held").unwrap(), RequestId::new(OffsetDateTime::UNIX_EPOCH));
+    let (token, call) = (AccessToken::parse("held").unwrap(), call());
     let in_flight = || scrape(&metrics).value("oneclick_verifier_in_flight", &[]);
-    let mut calls = [verifier.verify(&token, &id), verifier.verify(&token, &id)];
+    let mut calls = [verifier.verify(&token, &call), verifier.verify(&token, &call)];
     for call in &mut calls {
         assert!(futures_util::poll!(call).is_pending());
     }
