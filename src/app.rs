@@ -17,6 +17,7 @@ use crate::http::{self, Http};
 use crate::id_token::IdTokens;
 use crate::ids::ClientId;
 use crate::keys::{self, Keys, KeysError, Timing};
+use crate::limits::Limits;
 use crate::login::{Login, Rules, Twins};
 use crate::readiness::{Readiness, Watched};
 use crate::session::{self, Sessions};
@@ -107,6 +108,7 @@ impl App {
         });
         let role = verifier::role_credentials(settings, &clock)?;
         let login = Login {
+            limits: Arc::new(Limits::new(settings.login_limits(), clock.clone())),
             verifier: verifier::open(settings, &clock, role.as_ref())?,
             vault,
             session_writer: session_writer.clone(),

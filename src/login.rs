@@ -13,11 +13,14 @@ use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::client_address::ClientAddress;
 use crate::clock::Clock;
 use crate::device::Device;
 use crate::id_token::IdTokens;
 use crate::ids::{ClientId, RequestId, SessionId, UserId};
 use crate::keys::SigningKeyError;
+use crate::limits::{Caller, Limits};
+use crate::over_limit::OverLimit;
 use crate::session::{Bearer, Grant, SessionError, Sessions};
 use crate::session_token::SessionToken;
 use crate::session_writer::{Admission, Refused, SessionWriter, WriteError};
@@ -27,6 +30,7 @@ use crate::verifier::{AccessToken, PhoneNumberVerifier, ReplayKey, TokenState, V
 
 /// The capabilities a login needs, and the rules it follows.
 pub struct Login {
+    pub limits: Arc<Limits>,
     pub verifier: Arc<dyn PhoneNumberVerifier>,
     pub vault: Arc<Vault>,
     pub session_writer: SessionWriter,
@@ -57,6 +61,13 @@ pub struct LoginRequest {
     pub device: Device,
     pub access_token: AccessToken,
     pub request_id: RequestId,
+    pub client_address: Option<ClientAddress>,
+}
+
+impl LoginRequest {
+    fn caller(&self) -> Caller<'_> {
+        Caller { app: &self.app.client_id, address: self.client_address, device_fingerprint: &self.device.fingerprint }
+    }
 }
 
 #[derive(Debug)]
@@ -71,6 +82,8 @@ pub struct LoggedIn {
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
+    #[error(transparent)]
+    OverLimit(#[from] OverLimit),
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error(transparent)]
@@ -97,11 +110,19 @@ impl LoginError {
     /// What the client may do with its token now.
     pub const fn token_state(&self) -> TokenState {
         match self {
-            Self::Refused(_) => TokenState::Unspent,
+            Self::OverLimit(_) | Self::Refused(_) => TokenState::Unspent,
             Self::Verifier(error) => error.token_state(),
             Self::UserNotFound | Self::UserDisabled | Self::TokenReplayed => TokenState::Spent,
             // Spent at the verifier, but the session may be there: the same token may get its answer once more.
             Self::Write(_) | Self::Signing(_) | Self::Repeat(_) | Self::TimedOut | Self::Task(_) => TokenState::Unknown,
+        }
+    }
+
+    /// Which limit was reached, and when to come again.
+    pub const fn over_limit(&self) -> Option<&OverLimit> {
+        match self {
+            Self::OverLimit(over) => Some(over),
+            _ => None,
         }
     }
 
@@ -138,6 +159,7 @@ struct SignedIn {
 impl Login {
     /// Exchanges the token, finds or registers the user, opens a session and signs an id_token.
     pub async fn log_in(self: &Arc<Self>, request: LoginRequest) -> Result<LoggedIn, Arc<LoginError>> {
+        self.limits.count_login(request.caller()).map_err(|over| Arc::new(over.into()))?;
         let (procedure, is_twin) = self.join_or_start(request)?;
         let Ok(signed_in) = tokio::time::timeout(self.rules.timeout, procedure).await else {
             return Err(Arc::new(LoginError::TimedOut));
