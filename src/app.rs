@@ -18,6 +18,7 @@ use crate::id_token::IdTokens;
 use crate::ids::ClientId;
 use crate::keys::{self, Keys, KeysError, Timing};
 use crate::limits::Limits;
+use crate::limits::budget::{Budget, Budgeted};
 use crate::login::{Login, Rules, Twins};
 use crate::readiness::{Readiness, Watched};
 use crate::session::{self, Sessions};
@@ -107,9 +108,10 @@ impl App {
             clock: clock.clone(),
         });
         let role = verifier::role_credentials(settings, &clock)?;
+        let budget = Arc::new(Budget::new(settings.verifier_budget(), store.clone(), clock.clone()));
         let login = Login {
             limits: Arc::new(Limits::new(settings.login_limits(), clock.clone())),
-            verifier: verifier::open(settings, &clock, role.as_ref())?,
+            verifier: Arc::new(Budgeted::new(verifier::open(settings, &clock, role.as_ref())?, budget)),
             vault,
             session_writer: session_writer.clone(),
             sessions: Arc::clone(&sessions),

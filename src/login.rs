@@ -121,7 +121,7 @@ impl LoginError {
     /// Which limit was reached, and when to come again.
     pub const fn over_limit(&self) -> Option<&OverLimit> {
         match self {
-            Self::OverLimit(over) => Some(over),
+            Self::OverLimit(over) | Self::Verifier(VerifierError::OverBudget(over)) => Some(over),
             _ => None,
         }
     }

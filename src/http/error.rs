@@ -141,10 +141,12 @@ impl From<Arc<LoginError>> for Failure {
                 VerifierError::TokenRejected { .. } | VerifierError::Ambiguous { .. } => {
                     (ErrorCode::AccessTokenRejected, false)
                 }
+                VerifierError::OverBudget(_) => (ErrorCode::TooManyRequests, true),
                 VerifierError::Misconfigured { .. } | VerifierError::NotANumber => (ErrorCode::SystemBusy, false),
-                VerifierError::Busy { .. } | VerifierError::Unreachable(_) | VerifierError::NoAnswer { .. } => {
-                    (ErrorCode::SystemBusy, true)
-                }
+                VerifierError::Busy { .. }
+                | VerifierError::Unreachable(_)
+                | VerifierError::NoAnswer { .. }
+                | VerifierError::BudgetUnknown(_) => (ErrorCode::SystemBusy, true),
             },
             LoginError::UserNotFound => (ErrorCode::UserNotFound, false),
             LoginError::UserDisabled => (ErrorCode::UserDisabled, false),

@@ -1,8 +1,10 @@
 //! How many logins one application, one client address and one device may make: token buckets in memory, each replica's
-//! own. It must not know requests or answers.
+//! own. And in [`budget`], how many calls of the verifier may be billed. It must not know requests or answers.
 //!
 //! Only the login is limited, since it alone costs money. Whoever guesses at session_tokens, tickets or a tenant's
 //! secret has 190 bits to guess, at any rate; against a mere flood there is the gateway.
+
+pub mod budget;
 
 mod buckets;
 

@@ -21,6 +21,8 @@ const DAY_SECONDS: u64 = 86_400;
 const TEN_YEARS_DAYS: u64 = 3_650;
 /// Many times what one replica carries.
 const MAX_LOGINS_PER_MINUTE: u64 = 10_000_000;
+/// More than all people make.
+const MAX_CALLS_PER_DAY: u64 = 1_000_000_000_000;
 /// The store keeps a session's row, and with it the replay guard, for two hours at least.
 const REPLAY_GUARD_SECONDS: u64 = 7_200;
 
@@ -91,6 +93,8 @@ impl Findings {
                 MAX_LOGINS_PER_MINUTE,
             ),
             ("limits.device_burst", limits.device_burst.into(), 0, MAX_LOGINS_PER_MINUTE),
+            ("limits.verifier_calls_per_minute", limits.verifier_calls_per_minute.into(), 0, MAX_LOGINS_PER_MINUTE),
+            ("limits.verifier_calls_per_day", limits.verifier_calls_per_day, 0, MAX_CALLS_PER_DAY),
             ("session.ttl_seconds", session.ttl_seconds, 1, TEN_YEARS_DAYS * DAY_SECONDS),
             ("session.rotation_grace_seconds", session.rotation_grace_seconds, 0, HOUR_SECONDS),
             ("id_token.ttl_seconds", id_token.ttl_seconds, 1, LONGEST_ID_TOKEN_LIFE_SECONDS),

@@ -1,7 +1,7 @@
 //! What holds where a setting was left out. Only development derives anything; production has been refused by then.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -11,7 +11,7 @@ use super::reference::{Reference, reference};
 use super::{Aliyun, AppSetting, CredentialsChoice, Environment, IdToken, Provider, Settings, redact};
 use crate::client_address::TrustedProxies;
 use crate::http::ISSUER_PATH;
-use crate::limits;
+use crate::limits::{self, budget};
 use crate::vault::MasterKeys;
 
 /// The application that development always has: the one of the contract's own example request.
@@ -120,6 +120,13 @@ impl Settings {
             app: rate(settings.logins_per_app_per_minute, settings.app_burst),
             address: address.filter(|_| !self.trusted_proxies().is_empty()),
             device: rate(settings.logins_per_device_per_minute, settings.device_burst),
+        }
+    }
+
+    pub fn verifier_budget(&self) -> budget::Config {
+        budget::Config {
+            per_minute: NonZeroU32::new(self.limits.verifier_calls_per_minute),
+            per_day: NonZeroU64::new(self.limits.verifier_calls_per_day),
         }
     }
 

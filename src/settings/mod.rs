@@ -189,6 +189,10 @@ pub struct Limits {
     pub address_burst: u32,
     pub logins_per_device_per_minute: u32,
     pub device_burst: u32,
+    /// Of each replica.
+    pub verifier_calls_per_minute: u32,
+    /// Of all replicas together.
+    pub verifier_calls_per_day: u64,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]

@@ -2,7 +2,9 @@
 //! counts is what reached the verifier.
 
 mod addresses;
+mod budget;
 mod logins;
+mod reservations;
 
 use serde_json::json;
 use wiremock::matchers::{any, query_param_contains};
