@@ -12,6 +12,7 @@ use super::json::{Fields, FromFields, Json, secret_json};
 use crate::client_address::ClientAddress;
 use crate::ids::RequestId;
 use crate::login::{LoggedIn, LoginRequest};
+use crate::trace::TraceContext;
 use crate::verifier::AccessToken;
 
 #[derive(Debug)]
@@ -42,13 +43,15 @@ struct LoginAnswer<'a> {
 pub async fn log_in(
     State(http): State<Http>,
     Extension(request_id): Extension<RequestId>,
+    Extension(trace): Extension<TraceContext>,
     client_address: Option<Extension<ClientAddress>>,
     DeviceHeaders(device): DeviceHeaders,
     SdkApp(app): SdkApp,
     Json(LoginBody { access_token }): Json<LoginBody>,
 ) -> Result<Response, Failure> {
     let client_address = client_address.map(|Extension(address)| address);
-    let logged_in = http.login.log_in(LoginRequest { app, device, access_token, request_id, client_address }).await?;
+    let login = LoginRequest { app, device, access_token, request_id, trace, client_address };
+    let logged_in = http.login.begin(login)?.answer().await?;
     Ok(answer(&logged_in))
 }
 

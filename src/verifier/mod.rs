@@ -13,6 +13,7 @@ use crate::ids::RequestId;
 use crate::over_limit::OverLimit;
 use crate::phone_number::PhoneNumber;
 use crate::session_token::sha256;
+use crate::trace::TraceContext;
 
 /// Exchanges a single-use access token for the phone number behind it.
 ///
@@ -20,8 +21,16 @@ use crate::session_token::sha256;
 /// wait, and never send one token twice: a call is billed, and its token is spent by it.
 #[async_trait]
 pub trait PhoneNumberVerifier: Send + Sync {
-    /// `request_id` travels along as a serial number for support cases.
-    async fn verify(&self, token: &AccessToken, request_id: &RequestId) -> Result<Verified, VerifierError>;
+    async fn verify(&self, token: &AccessToken, call: &CallContext) -> Result<Verified, VerifierError>;
+}
+
+/// What a call is told by, here and at the verifier.
+#[derive(Debug, Clone)]
+pub struct CallContext {
+    /// Travels along as a serial number for support cases.
+    pub request_id: RequestId,
+    /// The call's own span.
+    pub trace: TraceContext,
 }
 
 /// What a verifier vouches for.

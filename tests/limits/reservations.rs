@@ -10,7 +10,8 @@ use oneclick_login::ids::RequestId;
 use oneclick_login::limits::budget::{Budget, Budgeted, Config};
 use oneclick_login::phone_number::PhoneNumber;
 use oneclick_login::store::{Reservation, ReserveCalls, StoreError};
-use oneclick_login::verifier::{AccessToken, PhoneNumberVerifier, TokenState, Verified, VerifierError};
+use oneclick_login::trace::TraceContext;
+use oneclick_login::verifier::{AccessToken, CallContext, PhoneNumberVerifier, TokenState, Verified, VerifierError};
 use time::{Date, OffsetDateTime};
 use tokio::sync::Semaphore;
 
@@ -40,7 +41,7 @@ struct Always(Result<(), ()>);
 
 #[async_trait]
 impl PhoneNumberVerifier for Always {
-    async fn verify(&self, token: &AccessToken, _: &RequestId) -> Result<Verified, VerifierError> {
+    async fn verify(&self, token: &AccessToken, _: &CallContext) -> Result<Verified, VerifierError> {
         match self.0 {
             Ok(()) => {
                 let number = PhoneNumber::from_national("13900001234").unwrap();
@@ -80,8 +81,9 @@ impl Replica {
     }
 
     async fn call(&self) -> Result<Verified, VerifierError> {
-        let (token, id) = (AccessToken::parse("token").unwrap(), RequestId::parse("request").unwrap());
-        self.verifier.verify(&token, &id).await
+        let request_id = RequestId::parse("request").unwrap();
+        let call = CallContext { request_id, trace: TraceContext::root(false) };
+        self.verifier.verify(&AccessToken::parse("token").unwrap(), &call).await
     }
 
     /// How many calls are verified until the first that is not.

@@ -14,9 +14,8 @@ use time::Date;
 use self::day::DayBudget;
 use self::minute::{Minute, MinuteBudget};
 use crate::clock::Clock;
-use crate::ids::RequestId;
 use crate::store::ReserveCalls;
-use crate::verifier::{AccessToken, PhoneNumberVerifier, Verified, VerifierError};
+use crate::verifier::{AccessToken, CallContext, PhoneNumberVerifier, Verified, VerifierError};
 
 /// `None` is no limit.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,7 +34,7 @@ pub struct Budget {
 
 /// One call out of the budget, with where it came from.
 #[derive(Debug, Clone, Copy)]
-struct Call {
+struct Taken {
     minute: Option<Minute>,
     day: Option<Date>,
 }
@@ -53,28 +52,28 @@ impl Budget {
         self.day.as_ref().map(|day| day.left())
     }
 
-    async fn take(&self) -> Result<Call, VerifierError> {
-        let mut call = Call { minute: None, day: None };
+    async fn take(&self) -> Result<Taken, VerifierError> {
+        let mut taken = Taken { minute: None, day: None };
         if let Some(minute) = &self.minute {
-            call.minute = Some(minute.take().map_err(VerifierError::OverBudget)?);
+            taken.minute = Some(minute.take().map_err(VerifierError::OverBudget)?);
         }
         if let Some(day) = &self.day {
             match day.take().await {
-                Ok(taken) => call.day = Some(taken),
+                Ok(day) => taken.day = Some(day),
                 Err(error) => {
-                    self.give_back(call);
+                    self.give_back(taken);
                     return Err(error);
                 }
             }
         }
-        Ok(call)
+        Ok(taken)
     }
 
-    fn give_back(&self, call: Call) {
-        if let (Some(budget), Some(minute)) = (&self.minute, call.minute) {
+    fn give_back(&self, taken: Taken) {
+        if let (Some(budget), Some(minute)) = (&self.minute, taken.minute) {
             budget.give_back(minute);
         }
-        if let (Some(budget), Some(day)) = (&self.day, call.day) {
+        if let (Some(budget), Some(day)) = (&self.day, taken.day) {
             budget.give_back(day);
         }
     }
@@ -95,11 +94,11 @@ impl Budgeted {
 
 #[async_trait]
 impl PhoneNumberVerifier for Budgeted {
-    async fn verify(&self, token: &AccessToken, request_id: &RequestId) -> Result<Verified, VerifierError> {
-        let call = self.budget.take().await?;
-        let verified = self.verifier.verify(token, request_id).await;
+    async fn verify(&self, token: &AccessToken, call: &CallContext) -> Result<Verified, VerifierError> {
+        let taken = self.budget.take().await?;
+        let verified = self.verifier.verify(token, call).await;
         if verified.as_ref().is_err_and(|error| !error.may_be_billed()) {
-            self.budget.give_back(call);
+            self.budget.give_back(taken);
         }
         verified
     }
