@@ -83,7 +83,7 @@ impl Limits {
         Ok(())
     }
 
-    /// How many addresses and devices were forgotten although they had logins to their account, for want of memory.
+    /// How many buckets were given up for want of room although logins were missing from them.
     pub fn forgotten(&self) -> u64 {
         [&self.app, &self.address, &self.device].into_iter().flatten().map(Buckets::forgotten).sum()
     }

@@ -2,7 +2,7 @@
 //! and takes its calls from that, and reserves the next one while there is something left of it, so that no login waits
 //! for the database here as long as logins flow.
 //!
-//! Never more than the limit is called, whatever happens: a replica that dies takes what it has reserved, two chunks at
+//! Never more than the limit is called, whatever happens: a replica that ends takes what it has reserved, two chunks at
 //! most, with it. And without the database nothing is reserved: the login is answered "busy", with its token unspent.
 
 use std::fmt;
