@@ -14,11 +14,11 @@
 //! | 4 composition | [`cli`], [`server`], [`app`], [`settings`], [`telemetry`] | everything, and decides nothing |
 //! | 3 edge | [`http`] | HTTP in, HTTP out, in the contract's form |
 //! | 2 use cases | [`login`], [`session`], [`tenant`], [`readiness`], [`housekeeping`] | procedures; no axum, no SQL, no JSON of the wire |
-//! | 1 capabilities | [`verifier`], [`store`], [`session_writer`], [`limits`], [`apps`], [`keys`], [`id_token`], [`vault`] | each its own outside world, and its own error |
+//! | 1 capabilities | [`verifier`], [`store`], [`session_writer`], [`limits`], [`apps`], [`keys`], [`id_token`], [`vault`], [`metrics`] | each its own outside world, and its own error |
 //! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`over_limit`], [`locale`], [`clock`], [`error_chain`], [`hex`], [`trace`], [`client_address`] | plain types, no network, no database |
 //!
 //! Below floor 4 only [`http`] may name axum; only [`store`] may name sqlx; only [`verifier`] and `cli::healthcheck`
-//! may name reqwest; only [`limits`] may name governor.
+//! may name reqwest; only [`limits`] may name governor; only [`metrics`] may name prometheus_client.
 //!
 //! # A login in eight steps
 //!
@@ -65,6 +65,7 @@ pub mod keys;
 pub mod limits;
 pub mod locale;
 pub mod login;
+pub mod metrics;
 pub mod over_limit;
 pub mod phone_number;
 pub mod readiness;

@@ -10,6 +10,7 @@ mod api;
 mod house;
 mod keys;
 mod limits;
+mod metrics;
 mod program;
 mod races;
 mod settings;

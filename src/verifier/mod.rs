@@ -164,6 +164,10 @@ impl VerifierError {
         }
     }
 
+    /// What [`VerifierError::kind`] may say of a call that was made.
+    pub const KINDS: [&'static str; 7] =
+        ["token_rejected", "ambiguous", "misconfigured", "busy", "unreachable", "no_answer", "not_a_number"];
+
     /// A short, bounded name of the kind, for metrics and logs.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -207,5 +211,20 @@ mod tests {
         }
         let token = AccessToken::parse("canary").unwrap();
         assert!(!format!("{token:?}{:?}", token.replay_key()).contains("canary"));
+    }
+
+    #[test]
+    fn every_kind_is_listed() {
+        let code = String::new;
+        let errors = [
+            VerifierError::TokenRejected { code: code() },
+            VerifierError::Ambiguous { code: code() },
+            VerifierError::Misconfigured { code: code() },
+            VerifierError::Busy { reason: code() },
+            VerifierError::Unreachable("a".into()),
+            VerifierError::NoAnswer { reason: code(), source: None },
+            VerifierError::NotANumber,
+        ];
+        assert_eq!(errors.map(|error| error.kind()), VerifierError::KINDS);
     }
 }
