@@ -9,6 +9,7 @@ mod aliyun;
 mod api;
 mod house;
 mod keys;
+mod limits;
 mod metrics;
 mod program;
 mod races;
