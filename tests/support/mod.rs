@@ -2,5 +2,8 @@
 
 pub mod app;
 pub mod get_mobile;
+pub mod packages;
 pub mod postgres;
 pub mod program;
+pub mod tls;
+pub mod unprivileged;
