@@ -3,7 +3,7 @@
 IMAGE ?= oneclick-login
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench image
+.PHONY: help run test check bench image sbom
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,3 +27,9 @@ bench: ## logins per second, and what one costs
 
 image: ## the container image
 	docker build --tag $(IMAGE) .
+
+sbom: ## the release with the list of its dependencies inside, and beside it, as CycloneDX
+	@command -v cargo-auditable cargo-cyclonedx rust-audit-info >/dev/null || \
+	{ echo 'needs: cargo install --locked cargo-auditable cargo-cyclonedx rust-audit-info'; exit 1; }
+	cargo auditable build --locked --release
+	deploy/sbom target/release/oneclick-login target/release/oneclick-login.cdx.json

@@ -18,6 +18,8 @@ use crate::http::{self, Http};
 use crate::id_token::IdTokens;
 use crate::ids::ClientId;
 use crate::keys::{self, Keys, KeysError, Timing};
+use crate::limits::Limits;
+use crate::limits::budget::{Budget, Budgeted};
 use crate::login::{Login, Rules, Twins};
 use crate::readiness::{Readiness, Watched};
 use crate::session::{self, Sessions};
@@ -116,8 +118,11 @@ impl App {
             clock: clock.clone(),
         });
         let role = verifier::role_credentials(settings, &clock)?;
+        let verifier = verifier::open(settings, &clock, role.as_ref(), &metrics.verifier)?;
+        let budget = Arc::new(Budget::new(settings.verifier_budget(), store.clone(), clock.clone()));
         let login = Login {
-            verifier: Arc::new(verifier::open(settings, &clock, role.as_ref(), &metrics.verifier)?),
+            limits: Arc::new(Limits::new(settings.login_limits(), clock.clone())),
+            verifier: Arc::new(Budgeted::new(Arc::new(verifier), budget)),
             vault,
             session_writer: session_writer.clone(),
             sessions: Arc::clone(&sessions),

@@ -36,7 +36,8 @@ pub async fn count(State(http): State<Http>, request: Request, next: Next) -> Re
         let code = response.extensions().get::<Failure>().map(|failure| failure.code.number());
         requests.count_login(registered.as_ref(), code);
     }
-    if route == JWKS_PATH || route == WELL_KNOWN_JWKS_PATH {
+    let is_read = method == Method::GET || method == Method::HEAD;
+    if is_read && (route == JWKS_PATH || route == WELL_KNOWN_JWKS_PATH) {
         requests.count_jwks_request();
     }
     response

@@ -17,10 +17,11 @@ struct Reserved {
     composition: bool,
 }
 
-const RESERVED: [Reserved; 4] = [
+const RESERVED: [Reserved; 5] = [
     Reserved { name: "axum", modules: &["http"], composition: true },
     Reserved { name: "sqlx", modules: &["store"], composition: false },
     Reserved { name: "reqwest", modules: &["verifier", "cli::healthcheck"], composition: false },
+    Reserved { name: "governor", modules: &["limits"], composition: false },
     Reserved { name: "prometheus_client", modules: &["metrics"], composition: false },
 ];
 
