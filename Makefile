@@ -11,7 +11,7 @@ help: ## show this
 run: ## serve on 127.0.0.1:8080 with what development makes by itself
 	cargo run --locked
 
-test: ## all tests; they find or start the Postgres they need
+test: ## all tests; they find or start the servers they need
 	cargo test --locked
 
 check: ## what .ci/run asks besides the tests
