@@ -19,6 +19,8 @@ check: ## what .ci/run asks besides the tests
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; \
 	else echo 'dependencies not checked: cargo install --locked cargo-deny'; fi
+	@if command -v promtool >/dev/null; then promtool test rules deploy/prometheus/alerts.test.yaml; \
+	else echo 'alert rules not tested: promtool comes with Prometheus'; fi
 
 bench: ## logins per second, and what one costs
 	cargo bench --locked

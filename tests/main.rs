@@ -11,6 +11,8 @@ mod deploy;
 mod gateways;
 mod house;
 mod keys;
+mod limits;
+mod metrics;
 mod program;
 mod races;
 mod settings;
