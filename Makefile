@@ -32,4 +32,4 @@ sbom: ## the release with the list of its dependencies inside, and beside it, as
 	@command -v cargo-auditable cargo-cyclonedx rust-audit-info >/dev/null || \
 	{ echo 'needs: cargo install --locked cargo-auditable cargo-cyclonedx rust-audit-info'; exit 1; }
 	cargo auditable build --locked --release
-	deploy/sbom target/release/oneclick-login target/release/oneclick-login.cdx.json
+	release=$${CARGO_TARGET_DIR:-target}/release && deploy/sbom $$release/oneclick-login $$release/oneclick-login.cdx.json
