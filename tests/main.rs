@@ -7,6 +7,8 @@ mod support;
 
 mod aliyun;
 mod api;
+mod deploy;
+mod gateways;
 mod house;
 mod keys;
 mod limits;

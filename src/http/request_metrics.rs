@@ -39,7 +39,8 @@ pub async fn count(State(http): State<Http>, request: Request, next: Next) -> Re
             requests.count_over_limit(limit);
         }
     }
-    if route == JWKS_PATH || route == WELL_KNOWN_JWKS_PATH {
+    let is_read = method == Method::GET || method == Method::HEAD;
+    if is_read && (route == JWKS_PATH || route == WELL_KNOWN_JWKS_PATH) {
         requests.count_jwks_request();
     }
     response

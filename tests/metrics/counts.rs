@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::http::Method;
+use axum::body::Body;
+use axum::http::{Method, Request};
 use oneclick_login::http::{JWKS_PATH, LOGIN_PATH};
 
 use crate::support::app::{DEMO_CLIENT_ID, SEED_TOKEN, TestApp, login, with_session};
@@ -63,6 +64,7 @@ async fn requests_count_by_method_route_and_status() {
     app.send(login(SEED_TOKEN).method(Method::PATCH).build()).await;
     app.get(JWKS_PATH).await;
     app.get("/.well-known/jwks.json").await;
+    app.send(Request::post(JWKS_PATH).body(Body::empty()).unwrap()).await;
     app.get("/no/such/path?of=mine").await;
 
     let scrape = app.scrape().await;
@@ -70,6 +72,7 @@ async fn requests_count_by_method_route_and_status() {
         ("POST", LOGIN_PATH, "200"),
         ("OTHER", LOGIN_PATH, "405"),
         ("GET", JWKS_PATH, "200"),
+        ("OTHER", JWKS_PATH, "405"),
         ("GET", "/.well-known/jwks.json", "200"),
         ("GET", "none", "404"),
     ] {
@@ -77,7 +80,7 @@ async fn requests_count_by_method_route_and_status() {
         assert_eq!(scrape.value("oneclick_http_requests_total", &labels), 1.0);
     }
     let timed = |route| scrape.value("oneclick_http_request_duration_seconds_count", &[("route", route)]);
-    assert_eq!((timed(LOGIN_PATH), timed("other")), (2.0, 3.0));
+    assert_eq!((timed(LOGIN_PATH), timed("other")), (2.0, 4.0));
     assert_eq!(scrape.value("oneclick_jwks_requests_total", &[]), 2.0);
 }
 
