@@ -221,7 +221,7 @@ pub async fn open_keys(
 pub async fn prepare_schema(settings: &Settings, store: &dyn Store) -> Result<(), StoreError> {
     match settings.environment {
         Environment::Development => store.migrate().await,
-        Environment::Production => store.check_schema().await,
+        Environment::Production => store.check_schema().await.map(drop),
     }
 }
 

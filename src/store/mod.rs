@@ -32,6 +32,14 @@ pub trait OpenSessions: Send + Sync {
 }
 
 /// Everything the server keeps. All times are the caller's; every method is one short transaction with a time limit.
+/// A schema that this program works with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    Current,
+    /// A newer program has been here, as in a rolling upgrade; what it changed leaves this one working.
+    Newer,
+}
+
 #[async_trait]
 pub trait Store: OpenSessions {
     /// `postgres` or `sqlite`, for people.
@@ -41,7 +49,7 @@ pub trait Store: OpenSessions {
     async fn migrate(&self) -> Result<(), StoreError>;
 
     /// Fails with [`StoreError::Schema`] where the schema is absent, older, or changed in a way we cannot work with.
-    async fn check_schema(&self) -> Result<(), StoreError>;
+    async fn check_schema(&self) -> Result<Schema, StoreError>;
 
     /// The database's own clock: proves that it answers, and shows how far it is from ours.
     async fn database_time(&self) -> Result<OffsetDateTime, StoreError>;

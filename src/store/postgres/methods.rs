@@ -7,8 +7,8 @@ use super::{PostgresStore, schema};
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
-    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, Rotation, SessionKey,
-    SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
+    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, Rotation, Schema,
+    SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
 };
 
 #[async_trait]
@@ -34,7 +34,7 @@ impl Store for PostgresStore {
         schema::migrate(&self.options).await
     }
 
-    async fn check_schema(&self) -> Result<(), StoreError> {
+    async fn check_schema(&self) -> Result<Schema, StoreError> {
         self.check_applied_migrations().await
     }
 

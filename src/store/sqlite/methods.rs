@@ -11,8 +11,8 @@ use super::{
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
-    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, Rotation, SessionKey,
-    SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
+    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, Rotation, Schema,
+    SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
 };
 
 /// Runs a function over the writer's connection in a transaction, which is durable before this has a result. (A macro
@@ -51,7 +51,7 @@ impl Store for SqliteStore {
         schema::migrate(&self.options).await.map_err(|Failure(error)| error)
     }
 
-    async fn check_schema(&self) -> Result<(), StoreError> {
+    async fn check_schema(&self) -> Result<Schema, StoreError> {
         self.limited(schema::check(&self.readers)).await
     }
 

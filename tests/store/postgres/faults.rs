@@ -220,7 +220,7 @@ async fn a_migration_changed_after_it_was_applied_is_refused() {
     let database = database().await;
     database.execute("update _sqlx_migrations set checksum = 'other'").await;
     let store = database.store();
-    for refused in [store.check_schema().await, store.migrate().await] {
+    for refused in [store.check_schema().await.map(drop), store.migrate().await] {
         assert!(matches!(&refused, Err(StoreError::Schema(text)) if text.contains("another form")), "{refused:?}");
     }
 }
