@@ -77,17 +77,20 @@ pub enum CliError {
 impl Cli {
     /// Runs the command to its end.
     pub async fn run(self) -> Result<(), CliError> {
-        let settings = Settings::from_process(self.config.as_deref())?;
+        let file = self.config.as_deref();
+        let settings = || Settings::from_process(file);
         let out = &mut io::stdout();
         match self.command.unwrap_or(Command::Serve) {
-            Command::Serve => serve::run(settings).await,
-            Command::Migrate => migrate::run(&settings, out).await,
-            Command::App(command) => app::run(command, &settings, out).await,
-            Command::Session(command) => session::run(command, &settings, out).await,
-            Command::User(command) => user::run(command, &settings, out).await,
-            Command::Key(command) => key::run(command, &settings, out).await,
-            Command::Config(command) => Ok(config::run(&command, &settings, out)?),
-            Command::Healthcheck(arguments) => healthcheck::run(&arguments, &settings, out).await,
+            Command::Serve => serve::run(settings()?).await,
+            Command::Migrate => migrate::run(&settings()?, out).await,
+            Command::App(command) => app::run(command, &settings()?, out).await,
+            Command::Session(command) => session::run(command, &settings()?, out).await,
+            Command::User(command) => user::run(command, &settings()?, out).await,
+            Command::Key(command) => key::run(command, &settings()?, out).await,
+            Command::Config(command) => Ok(config::run(&command, &settings()?, out)?),
+            Command::Healthcheck(arguments) => {
+                healthcheck::run(&arguments, Settings::management_listen(file)?, out).await
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod effective;
 mod error;
 mod layers;
 mod load;
+mod probe;
 mod redact;
 mod reference;
 mod secrets;
