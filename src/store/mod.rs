@@ -12,6 +12,7 @@ mod rows;
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
+use crate::finding::Finding;
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 
@@ -31,7 +32,6 @@ pub trait OpenSessions: Send + Sync {
     async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError>;
 }
 
-/// Everything the server keeps. All times are the caller's; every method is one short transaction with a time limit.
 /// A schema that this program works with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schema {
@@ -40,6 +40,7 @@ pub enum Schema {
     Newer,
 }
 
+/// Everything the server keeps. All times are the caller's; every method is one short transaction with a time limit.
 #[async_trait]
 pub trait Store: OpenSessions {
     /// `postgres` or `sqlite`, for people.
@@ -165,8 +166,11 @@ pub trait Store: OpenSessions {
         now: OffsetDateTime,
     ) -> Result<Option<SessionId>, StoreError>;
 
-    /// What an operator should change about the database, a line each, with the statement to run.
-    async fn deployment_warnings(&self) -> Result<Vec<String>, StoreError>;
+    /// How the database is set up, beside what this program counts on with so many replicas. Changes nothing.
+    async fn look_at_deployment(&self, replicas: u32) -> Result<Vec<Finding>, StoreError>;
+
+    /// What an operator can do about an error, where more can be said than the error does.
+    fn remedy(&self, error: &StoreError) -> Option<String>;
 
     /// Ends the connections; calls after this fail.
     async fn close(&self);

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use super::{PostgresStore, schema};
+use super::{PostgresStore, remedy, schema};
+use crate::finding::Finding;
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
@@ -180,8 +181,12 @@ impl Store for PostgresStore {
         self.consume_ticket(ticket, device_fingerprint, now).await
     }
 
-    async fn deployment_warnings(&self) -> Result<Vec<String>, StoreError> {
-        self.read_warnings().await
+    async fn look_at_deployment(&self, replicas: u32) -> Result<Vec<Finding>, StoreError> {
+        self.read_deployment(replicas).await
+    }
+
+    fn remedy(&self, error: &StoreError) -> Option<String> {
+        remedy::of(error)
     }
 
     async fn close(&self) {

@@ -6,8 +6,10 @@ use time::OffsetDateTime;
 
 use super::error::Failure;
 use super::{
-    SqliteStore, apps, erasure, finding, health, keys, opening, schema, sessions, tenant_tokens, tickets, users,
+    SqliteStore, apps, deployment, erasure, finding, health, keys, opening, schema, sessions, tenant_tokens, tickets,
+    users,
 };
+use crate::finding::Finding;
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
@@ -195,9 +197,14 @@ impl Store for SqliteStore {
         in_transaction!(self, tickets::consume, ticket, device_fingerprint, now)
     }
 
-    /// Nothing here is an operator's to set.
-    async fn deployment_warnings(&self) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
+    /// Made for one node: there is no number of replicas.
+    async fn look_at_deployment(&self, _replicas: u32) -> Result<Vec<Finding>, StoreError> {
+        let path = self.options.get_filename();
+        self.limited(deployment::look_at(&self.readers, path)).await
+    }
+
+    fn remedy(&self, _error: &StoreError) -> Option<String> {
+        None
     }
 
     async fn close(&self) {
