@@ -27,14 +27,21 @@ pub fn open(
 ) -> Result<Arc<dyn PhoneNumberVerifier>, StartError> {
     Ok(match settings.verifier.provider {
         Provider::Sandbox => Arc::new(SandboxVerifier::new()),
-        Provider::Aliyun => {
-            let credentials: Arc<dyn CredentialsSource> = match role {
-                Some(role) => Arc::clone(role) as _,
-                None => Arc::new(static_credentials(settings)?),
-            };
-            Arc::new(AliyunVerifier::new(aliyun_config(settings, credentials), clock.clone())?)
-        }
+        Provider::Aliyun => Arc::new(aliyun(settings, clock, role)?),
     })
+}
+
+/// The client of Alibaba Cloud. `role` is what [`role_credentials`] gave.
+pub fn aliyun(
+    settings: &Settings,
+    clock: &Clock,
+    role: Option<&Arc<RefreshedCredentials>>,
+) -> Result<AliyunVerifier, StartError> {
+    let credentials: Arc<dyn CredentialsSource> = match role {
+        Some(role) => Arc::clone(role) as _,
+        None => Arc::new(static_credentials(settings)?),
+    };
+    Ok(AliyunVerifier::new(aliyun_config(settings, credentials), clock.clone())?)
 }
 
 fn aliyun_config(settings: &Settings, credentials: Arc<dyn CredentialsSource>) -> aliyun::Config {

@@ -4,3 +4,4 @@ pub mod app;
 pub mod get_mobile;
 pub mod postgres;
 pub mod program;
+pub mod tls;
