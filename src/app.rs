@@ -1,6 +1,6 @@
 //! The wiring: turns settings into a running set of parts. Knows everything, decides nothing.
 
-mod verifier;
+pub mod verifier;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -199,6 +199,12 @@ pub fn master_keys(settings: &Settings) -> Result<MasterKeys, MasterKeyError> {
         Some(keys) => Ok(keys),
         None => MasterKeys::load_or_create(Path::new(DEVELOPMENT_MASTER_KEY)),
     }
+}
+
+/// The same, if there are any: none is made.
+pub fn known_master_keys(settings: &Settings) -> Result<Option<MasterKeys>, MasterKeyError> {
+    let there = settings.secrets.master_key.is_some() || Path::new(DEVELOPMENT_MASTER_KEY).exists();
+    there.then(|| master_keys(settings)).transpose()
 }
 
 /// The signing keys, under the settings' rules.

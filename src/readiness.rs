@@ -20,7 +20,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const SILENCE_LIMIT: Duration = Duration::from_secs(3);
 
 /// From this difference to the database's clock on, a warning is logged.
-const CLOCK_WARNING: Duration = Duration::from_secs(2);
+pub const CLOCK_WARNING: Duration = Duration::from_secs(2);
 
 /// The state that `/readyz` shows. It exists before the database can be reached.
 #[derive(Debug, Default)]

@@ -28,8 +28,12 @@ pub fn run(command: &Command, settings: &Settings, out: &mut dyn Write) -> io::R
 /// When `out` cannot be written to.
 pub fn check(settings: &Settings, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "settings are valid")?;
-    writeln!(
-        out,
+    writeln!(out, "{}", summary(settings))
+}
+
+/// What a start would use.
+pub fn summary(settings: &Settings) -> String {
+    format!(
         "environment {}, store {}, verifier {}, issuer {}",
         settings.environment.as_str(),
         settings.database_kind().as_str(),

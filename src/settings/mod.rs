@@ -46,6 +46,9 @@ pub struct Settings {
     /// Registered at start if absent; never changed by it.
     #[serde(default)]
     pub apps: Vec<AppSetting>,
+    /// Files that secrets were read from.
+    #[serde(skip)]
+    pub secret_files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
