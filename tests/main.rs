@@ -7,9 +7,13 @@ mod support;
 
 mod aliyun;
 mod api;
+mod deploy;
 mod doctor;
+mod gateways;
 mod house;
 mod keys;
+mod limits;
+mod metrics;
 mod program;
 mod races;
 mod settings;

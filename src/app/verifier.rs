@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::StartError;
 use crate::clock::Clock;
+use crate::metrics::{MeteredVerifier, VerifierMetrics};
 use crate::settings::{CredentialsKind, Provider, Settings};
 use crate::verifier::PhoneNumberVerifier;
 use crate::verifier::aliyun::{
@@ -24,11 +25,17 @@ pub fn open(
     settings: &Settings,
     clock: &Clock,
     role: Option<&Arc<RefreshedCredentials>>,
-) -> Result<Arc<dyn PhoneNumberVerifier>, StartError> {
-    Ok(match settings.verifier.provider {
-        Provider::Sandbox => Arc::new(SandboxVerifier::new()),
-        Provider::Aliyun => Arc::new(aliyun(settings, clock, role)?),
-    })
+    metrics: &VerifierMetrics,
+) -> Result<MeteredVerifier, StartError> {
+    // Every call is that of a login which has a place, so there are never more.
+    let limit = settings.login.max_in_flight;
+    let (verifier, limit): (Arc<dyn PhoneNumberVerifier>, _) = match settings.verifier.provider {
+        Provider::Sandbox => (Arc::new(SandboxVerifier::new()), limit),
+        Provider::Aliyun => {
+            (Arc::new(aliyun(settings, clock, role)?), limit.min(settings.verifier.aliyun.max_in_flight))
+        }
+    };
+    Ok(metrics.meter(verifier, limit))
 }
 
 /// The client of Alibaba Cloud. `role` is what [`role_credentials`] gave.

@@ -14,6 +14,7 @@ fn production() -> Setup {
         .set("ONECLICK_VERIFIER__ALIYUN__ENDPOINT", "https://127.0.0.1:1")
         .set("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI-test")
         .set("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "canary")
+        .set("ONECLICK_SERVER__TRUSTED_PROXIES", "10.0.0.0/16")
 }
 
 #[tokio::test]
@@ -61,10 +62,13 @@ async fn a_secrets_file_that_others_can_read_is_a_warning_with_the_command() {
 async fn what_is_allowed_in_production_and_seldom_meant_is_a_warning() {
     let setup = production()
         .set("ONECLICK_LOG__FORMAT", "text")
+        .unset("ONECLICK_SERVER__TRUSTED_PROXIES")
         .set("ONECLICK_ID_TOKEN__ISSUER", "https://localhost:1/api/v1/oauth2");
     let report = doctor(&setup).await;
     let lines = report.of("settings");
     let warned = |text: &str| lines.iter().any(|[verdict, _, words]| verdict == "WARN" && words.contains(text));
-    assert!(warned("set log.format to json") && warned("the gateway's public address"), "{:?}", report.ran);
+    for advice in ["set log.format to json", "the gateway's public address", "set server.trusted_proxies"] {
+        assert!(warned(advice), "{advice}: {:?}", report.ran);
+    }
     assert_eq!(doctor(&production()).await.of("settings").len(), 1);
 }

@@ -1,4 +1,4 @@
-//! A TLS peer whose certificate nobody vouches for.
+//! A certificate for peers of the tests' own, and one that nobody believes because of it.
 
 use std::sync::Arc;
 
@@ -22,15 +22,39 @@ const CERTIFICATE: &str = "MIIBmTCCAT6gAwIBAgIUadwi4HjvQ1g6HEb84qB9iljJinwwCgYIK
 const PRIVATE_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgwvXjqu/uYMC4NbBTivQGoKJC6FBYHRGoIcp46Egour6hRANCAAQ6\
     BmAqnC0csr+zIcvGD0iT2GXXDRVw6RVWZVHnVqFG0j5qNZa7jpuDSpmHzMjKaSnA/7frMhB7zy9/BEA/Frub";
 
+/// In DER.
+pub fn certificate() -> Vec<u8> {
+    STANDARD.decode(CERTIFICATE).unwrap()
+}
+
+/// PKCS #8, in DER.
+pub fn private_key() -> Vec<u8> {
+    STANDARD.decode(PRIVATE_KEY).unwrap()
+}
+
+pub fn certificate_pem() -> String {
+    pem("CERTIFICATE", CERTIFICATE)
+}
+
+pub fn private_key_pem() -> String {
+    pem("PRIVATE KEY", PRIVATE_KEY)
+}
+
+fn pem(label: &str, base64: &str) -> String {
+    // 64 characters a line, as strict readers want it.
+    let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
 /// Its port on `localhost`, and what it read on its one connection.
 pub async fn untrusted_tls_peer() -> (u16, JoinHandle<Vec<u8>>) {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(STANDARD.decode(PRIVATE_KEY).unwrap()));
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(private_key()));
     let tls = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![CertificateDer::from(STANDARD.decode(CERTIFICATE).unwrap())], key)
+        .with_single_cert(vec![CertificateDer::from(certificate())], key)
         .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

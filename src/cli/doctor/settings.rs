@@ -48,6 +48,11 @@ fn unlike_production(settings: &Settings) -> Vec<Finding> {
         let message = format!("id_token.issuer, {issuer}, means another machine on each machine");
         findings.push(Finding::warn(CHECK, message, "set it to the gateway's public address"));
     }
+    if settings.limits.logins_per_address_per_minute > 0 && settings.trusted_proxies().is_empty() {
+        let message = "logins are not limited by client address, as no gateway is declared";
+        let advice = "set server.trusted_proxies to the gateway's addresses, or to 127.0.0.1 if nobody is in front";
+        findings.push(Finding::warn(CHECK, message, advice));
+    }
     findings
 }
 

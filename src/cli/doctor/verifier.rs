@@ -88,11 +88,10 @@ fn call(settings: &Settings, outcome: Result<(), VerifierError>) -> Finding {
         Err(VerifierError::Misconfigured { code }) => {
             Finding::fail(CHECK, format!("{endpoint} refuses our calls: {code}"), remedy(&code))
         }
-        Err(VerifierError::Busy { reason }) => Finding::warn(
-            CHECK,
-            format!("{endpoint} is busy: {reason}"),
-            "run doctor again; if it stays so, ask for a higher quota",
-        ),
+        Err(error @ (VerifierError::Busy { .. } | VerifierError::OverBudget(_) | VerifierError::BudgetUnknown(_))) => {
+            let advice = "run doctor again; if it stays so, ask for a higher quota";
+            Finding::warn(CHECK, format!("{endpoint}: {}", Chain(&error)), advice)
+        }
         Err(error @ (VerifierError::Unreachable(_) | VerifierError::NoAnswer { .. })) => {
             let chain = Chain(&error).to_string();
             let advice = match settings.verifier.aliyun.proxy {

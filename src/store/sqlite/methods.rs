@@ -2,19 +2,20 @@
 //! transaction of its own. It knows no SQL.
 
 use async_trait::async_trait;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use super::error::Failure;
 use super::{
     SqliteStore, apps, deployment, erasure, finding, health, keys, opening, schema, sessions, tenant_tokens, tickets,
-    users,
+    users, verifier_budget,
 };
 use crate::finding::Finding;
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
-    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, Rotation, Schema,
-    SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
+    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState, Reservation,
+    ReserveCalls, Rotation, Schema, SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User,
+    UserKey, UserStatus,
 };
 
 /// Runs a function over the writer's connection in a transaction, which is durable before this has a result. (A macro
@@ -44,9 +45,20 @@ impl OpenSessions for SqliteStore {
 }
 
 #[async_trait]
+impl ReserveCalls for SqliteStore {
+    async fn reserve_calls(&self, day: Date, calls: u32, limit: u64) -> Result<Reservation, StoreError> {
+        in_transaction!(self, verifier_budget::reserve, day, calls, limit)
+    }
+}
+
+#[async_trait]
 impl Store for SqliteStore {
     fn kind(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn pool_state(&self) -> PoolState {
+        self.connection_state()
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {

@@ -9,7 +9,8 @@ use tokio::time::timeout;
 use super::{AliyunVerifier, answer, late, not_answered, not_read, read_body};
 use crate::ids::RequestId;
 use crate::phone_number::PhoneNumber;
-use crate::verifier::{AccessToken, VerifierError};
+use crate::trace::TraceContext;
+use crate::verifier::{AccessToken, CallContext, VerifierError};
 
 /// No client SDK makes such a token, so there is no number behind it, and nothing is charged for it.
 const IMPOSSIBLE_TOKEN: &str = "oneclick-login-doctor";
@@ -29,8 +30,8 @@ impl AliyunVerifier {
         let mut clock_ahead = None;
         let call = async {
             let token = AccessToken::parse(IMPOSSIBLE_TOKEN).expect("the token has the form of one");
-            let request_id = RequestId::new(self.clock.now());
-            let response = self.signed_request(&token, &request_id)?.send().await.map_err(not_answered)?;
+            let call = CallContext { request_id: RequestId::new(self.clock.now()), trace: TraceContext::root(false) };
+            let response = self.signed_request(&token, &call)?.send().await.map_err(not_answered)?;
             clock_ahead = date(response.headers()).map(|theirs| theirs - self.clock.now());
             let http_status = response.status().as_u16();
             answer::read(http_status, &read_body(response).await.map_err(not_read)?)
