@@ -68,7 +68,7 @@ ENV ONECLICK_ENVIRONMENT=production \
     ONECLICK_SERVER__MANAGEMENT_LISTEN=0.0.0.0:9090 \
     PATH=/usr/local/bin
 
-# The API; the probes.
+# The API; probes and metrics.
 EXPOSE 8080 9090
 
 # Whether the process lives, not whether it is ready: nobody gains from a restart while the database is away.

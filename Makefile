@@ -11,7 +11,7 @@ help: ## show this
 run: ## serve on 127.0.0.1:8080 with what development makes by itself
 	cargo run --locked
 
-test: ## all tests; they find or start the Postgres they need
+test: ## all tests; they find or start the servers they need
 	cargo test --locked
 
 check: ## what .ci/run asks besides the tests
@@ -32,4 +32,4 @@ sbom: ## the release with the list of its dependencies inside, and beside it, as
 	@command -v cargo-auditable cargo-cyclonedx rust-audit-info >/dev/null || \
 	{ echo 'needs: cargo install --locked cargo-auditable cargo-cyclonedx rust-audit-info'; exit 1; }
 	cargo auditable build --locked --release
-	deploy/sbom target/release/oneclick-login target/release/oneclick-login.cdx.json
+	release=$${CARGO_TARGET_DIR:-target}/release && deploy/sbom $$release/oneclick-login $$release/oneclick-login.cdx.json

@@ -120,9 +120,10 @@ impl App {
         let role = verifier::role_credentials(settings, &clock)?;
         let verifier = verifier::open(settings, &clock, role.as_ref(), &metrics.verifier)?;
         let budget = Arc::new(Budget::new(settings.verifier_budget(), store.clone(), clock.clone()));
+        let limits = Arc::new(Limits::new(settings.login_limits(), clock.clone()));
         let login = Login {
-            limits: Arc::new(Limits::new(settings.login_limits(), clock.clone())),
-            verifier: Arc::new(Budgeted::new(Arc::new(verifier), budget)),
+            limits: Arc::clone(&limits),
+            verifier: Arc::new(Budgeted::new(Arc::new(verifier), Arc::clone(&budget))),
             vault,
             session_writer: session_writer.clone(),
             sessions: Arc::clone(&sessions),
@@ -154,7 +155,7 @@ impl App {
         if let Some(role) = &role {
             role.refresh_if_due().await;
         }
-        let watched = Watched { store, keys, session_writer, clock };
+        let watched = Watched { store, keys, session_writer, limits, budget, clock };
         readiness.started(watched.clone());
         Ok(Self { http, watched, readiness: Arc::clone(readiness), role })
     }

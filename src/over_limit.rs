@@ -18,6 +18,8 @@ pub enum Limit {
 }
 
 impl Limit {
+    pub const ALL: [Self; 5] = [Self::App, Self::Address, Self::Device, Self::VerifierMinute, Self::VerifierDay];
+
     /// Short and bounded, for metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {

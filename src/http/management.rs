@@ -65,11 +65,13 @@ impl Management {
     }
 
     fn parts(&self, watched: &Watched) -> Parts {
-        let Watched { store, keys, session_writer, clock } = watched;
+        let Watched { store, keys, session_writer, limits, budget, clock } = watched;
         let (keys, now) = (keys.snapshot(), clock.now());
         Parts {
             pool: store.pool_state(),
             clock_difference: self.readiness.clock_difference(),
+            limit_buckets_forgotten: limits.forgotten(),
+            verifier_budget_left: budget.left_today(),
             session_writer_queue: session_writer.queued(),
             session_writer_limit: session_writer.limit(),
             session_writer_healthy: session_writer.is_healthy(),

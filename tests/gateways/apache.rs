@@ -1,6 +1,6 @@
 //! Apache with `deploy/apache/protected.conf` in front of an application.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use super::daemon::Daemon;
 use super::nginx::Nginx;
@@ -62,7 +62,7 @@ impl Apache {
                 ("tls.key", tls::private_key_pem()),
             ]
         });
-        Self { daemon, client: client() }
+        Self { daemon, client: client(Ipv4Addr::LOCALHOST) }
     }
 
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {

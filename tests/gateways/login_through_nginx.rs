@@ -1,5 +1,6 @@
 //! A login through nginx, and what does not get through it.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
@@ -86,6 +87,25 @@ async fn what_a_client_claims_about_itself_ends_at_nginx() {
     for name in ["forwarded", "x-forwarded-host", "x-real-ip", "x_client_id", "connection", "expect"] {
         assert!(request.headers.iter().all(|(header, _)| header != name), "{name} got through: {request:?}");
     }
+}
+
+#[tokio::test]
+async fn a_client_cannot_choose_the_address_under_which_its_logins_are_counted() {
+    let setup = Setup::new()
+        .patient()
+        .set("ONECLICK_SERVER__TRUSTED_PROXIES", "127.0.0.1")
+        .set("ONECLICK_LIMITS__LOGINS_PER_ADDRESS_PER_MINUTE", "2");
+    let program = setup.start().await;
+    let nginx = Nginx::before([program.listen; 2]);
+    let (one, other) = (Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3));
+    let log_in = async |from, n: u8| {
+        let call = login(&format!("sandbox:13900000001:{from}-{n}")).and("X-Forwarded-For", format!("203.0.113.{n}"));
+        nginx.send_from(from, call).await
+    };
+    assert_eq!(log_in(one, 1).await.status, 200);
+    assert_eq!(log_in(one, 2).await.status, 200);
+    assert_eq!(log_in(one, 3).await.error_code(), "IDAAS.SDK.COM.0429");
+    assert_eq!(log_in(other, 1).await.status, 200);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod protected_page;
 mod recorder;
 mod replicas_behind_nginx;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use reqwest::Certificate;
@@ -43,9 +44,10 @@ fn program(name: &str, needed: &[&str], names_of_packages: &[&str]) -> PathBuf {
     })
 }
 
-/// Trusts the tests' certificate and nothing else.
-fn client() -> reqwest::Client {
+/// Trusts the tests' certificate and nothing else, and calls from an address of this machine's.
+fn client(from: Ipv4Addr) -> reqwest::Client {
     let certificate = Certificate::from_der(&tls::certificate()).unwrap();
     let builder = reqwest::Client::builder().no_proxy().timeout(crate::support::program::PATIENCE);
+    let builder = builder.local_address(IpAddr::from(from));
     builder.tls_certs_only([certificate]).build().unwrap()
 }

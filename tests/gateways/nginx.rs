@@ -1,6 +1,6 @@
 //! nginx with `deploy/nginx/oneclick-login.conf` in front of two addresses.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::Value;
 
@@ -71,7 +71,7 @@ impl Nginx {
                 ("tls.key", tls::private_key_pem()),
             ]
         });
-        Self { daemon, client: client() }
+        Self { daemon, client: client(Ipv4Addr::LOCALHOST) }
     }
 
     pub fn port(&self) -> u16 {
@@ -84,6 +84,11 @@ impl Nginx {
 
     pub async fn send(&self, call: Call) -> Answer {
         exchange(&self.client, &self.url(), call).await.expect("nginx answers")
+    }
+
+    /// As somebody else than the test itself: loopback has a whole network of addresses.
+    pub async fn send_from(&self, address: Ipv4Addr, call: Call) -> Answer {
+        exchange(&client(address), &self.url(), call).await.expect("nginx answers")
     }
 
     pub async fn log_in(&self, access_token: &str) -> Answer {
