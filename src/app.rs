@@ -1,6 +1,6 @@
 //! The wiring: turns settings into a running set of parts. Knows everything, decides nothing.
 
-mod verifier;
+pub mod verifier;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -221,6 +221,12 @@ pub fn master_keys(settings: &Settings) -> Result<MasterKeys, MasterKeyError> {
     }
 }
 
+/// The same, if there are any: none is made.
+pub fn known_master_keys(settings: &Settings) -> Result<Option<MasterKeys>, MasterKeyError> {
+    let there = settings.secrets.master_key.is_some() || Path::new(DEVELOPMENT_MASTER_KEY).exists();
+    there.then(|| master_keys(settings)).transpose()
+}
+
 /// The signing keys, under the settings' rules.
 pub async fn open_keys(
     settings: &Settings,
@@ -241,7 +247,7 @@ pub async fn open_keys(
 pub async fn prepare_schema(settings: &Settings, store: &dyn Store) -> Result<(), StoreError> {
     match settings.environment {
         Environment::Development => store.migrate().await,
-        Environment::Production => store.check_schema().await,
+        Environment::Production => store.check_schema().await.map(drop),
     }
 }
 

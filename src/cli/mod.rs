@@ -2,6 +2,7 @@
 
 mod app;
 pub mod config;
+mod doctor;
 mod healthcheck;
 mod key;
 mod migrate;
@@ -51,6 +52,9 @@ enum Command {
     /// Check or show the settings
     #[command(subcommand)]
     Config(config::Command),
+    /// Look at a deployment and say what is wrong and what to do. Calls Alibaba Cloud once with an impossible token,
+    /// which costs nothing: only returned numbers are charged
+    Doctor(doctor::Arguments),
     /// Ask the running server whether it lives (or, with --ready, whether it takes logins)
     Healthcheck(healthcheck::Arguments),
 }
@@ -77,17 +81,21 @@ pub enum CliError {
 impl Cli {
     /// Runs the command to its end.
     pub async fn run(self) -> Result<(), CliError> {
-        let settings = Settings::from_process(self.config.as_deref())?;
+        let file = self.config.as_deref();
+        let settings = || Settings::from_process(file);
         let out = &mut io::stdout();
         match self.command.unwrap_or(Command::Serve) {
-            Command::Serve => serve::run(settings).await,
-            Command::Migrate => migrate::run(&settings, out).await,
-            Command::App(command) => app::run(command, &settings, out).await,
-            Command::Session(command) => session::run(command, &settings, out).await,
-            Command::User(command) => user::run(command, &settings, out).await,
-            Command::Key(command) => key::run(command, &settings, out).await,
-            Command::Config(command) => Ok(config::run(&command, &settings, out)?),
-            Command::Healthcheck(arguments) => healthcheck::run(&arguments, &settings, out).await,
+            Command::Serve => serve::run(settings()?).await,
+            Command::Migrate => migrate::run(&settings()?, out).await,
+            Command::App(command) => app::run(command, &settings()?, out).await,
+            Command::Session(command) => session::run(command, &settings()?, out).await,
+            Command::User(command) => user::run(command, &settings()?, out).await,
+            Command::Key(command) => key::run(command, &settings()?, out).await,
+            Command::Config(command) => Ok(config::run(&command, &settings()?, out)?),
+            Command::Doctor(arguments) => doctor::run(&arguments, settings(), out).await,
+            Command::Healthcheck(arguments) => {
+                healthcheck::run(&arguments, Settings::management_listen(file)?, out).await
+            }
         }
     }
 }

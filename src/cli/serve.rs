@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::server::{self, Phase, Server, Shutdown};
 use crate::settings::{DEMO_CLIENT_ID, Environment, Provider, Settings};
+use crate::store::{Store, StoreError};
 use crate::telemetry;
 
 /// Pauses between tries to reach the database at start: doubled from the first to the last.
@@ -130,9 +131,7 @@ async fn open_app(settings: &Settings, management: &Management) -> Result<App, S
     loop {
         let opened = async {
             app::prepare_schema(settings, &*store).await?;
-            for warning in store.deployment_warnings().await? {
-                tracing::warn!("{warning}");
-            }
+            warn_of_deployment(&*store).await?;
             App::open(settings, Arc::clone(&store), Clock::system(), management).await
         };
         match opened.await {
@@ -144,6 +143,21 @@ async fn open_app(settings: &Settings, management: &Management) -> Result<App, S
             opened => return opened,
         }
     }
+}
+
+/// What `doctor` says of the database, save that nobody has told here how many replicas there are. No trouble of this
+/// kind ends the start, nor does a database that cannot be asked.
+async fn warn_of_deployment(store: &dyn Store) -> Result<(), StoreError> {
+    match store.look_at_deployment(1).await {
+        Ok(findings) => {
+            for finding in findings.iter().filter(|finding| finding.is_trouble()) {
+                tracing::warn!(check = finding.check, "{finding}");
+            }
+        }
+        Err(error) if error.is_transient() => return Err(error),
+        Err(error) => tracing::warn!(error = %Chain(&error), "the database cannot be asked for its settings"),
+    }
+    Ok(())
 }
 
 fn limits(settings: &Settings) -> server::Config {

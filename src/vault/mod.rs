@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 
 pub use master_key::{MasterKey, MasterKeyError};
 pub use master_keys::MasterKeys;
-pub use rewrap::{Rewrapped, rewrap};
+pub use rewrap::{Rewrapped, not_wrapped_by_first, rewrap};
 pub use sealer::Unsealable;
 use sealer::{KEY_BYTES, Sealer};
 
@@ -69,7 +69,8 @@ impl Vault {
         Self::unwrap(master_keys, &rows)
     }
 
-    fn unwrap(master_keys: &MasterKeys, rows: &[DataKey]) -> Result<Self, VaultError> {
+    /// Unwraps these, making none.
+    pub fn unwrap(master_keys: &MasterKeys, rows: &[DataKey]) -> Result<Self, VaultError> {
         let open = |purpose: KeyPurpose| -> Result<(u32, [u8; KEY_BYTES]), VaultError> {
             let row = rows.iter().find(|row| row.purpose == purpose);
             let row = row.ok_or(VaultError::MissingDataKey { purpose: purpose.as_str() })?;

@@ -20,7 +20,7 @@ struct Reserved {
 const RESERVED: [Reserved; 5] = [
     Reserved { name: "axum", modules: &["http"], composition: true },
     Reserved { name: "sqlx", modules: &["store"], composition: false },
-    Reserved { name: "reqwest", modules: &["verifier", "cli::healthcheck"], composition: false },
+    Reserved { name: "reqwest", modules: &["verifier", "cli::healthcheck", "cli::doctor"], composition: false },
     Reserved { name: "governor", modules: &["limits"], composition: false },
     Reserved { name: "prometheus_client", modules: &["metrics"], composition: false },
 ];
@@ -163,6 +163,7 @@ fn a_planted_violation_is_found_with_its_file_line_and_import() {
         ("src/http/mod.rs", "use axum::Router; use crate::{login, store};"),
         ("src/store/sqlite/users.rs", "use sqlx::Row; use super::super::rows; use crate::keys;"),
         ("src/cli/healthcheck.rs", "use reqwest::Client;"),
+        ("src/cli/doctor/issuer.rs", "use reqwest::Client;"),
         ("src/cli/serve.rs", "use axum::Router; fn a() { crate::login::b() }"),
         ("src/ids.rs", "const FILTER: &str = \"sqlx::query=warn\"; // crate::cli"),
         ("src/ids.rs", "#[cfg(test)]\nmod tests { use crate::cli::Cli; }"),
