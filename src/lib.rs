@@ -14,7 +14,7 @@
 //! | 4 composition | [`cli`], [`server`], [`app`], [`settings`], [`telemetry`] | everything, and decides nothing |
 //! | 3 edge | [`http`] | HTTP in, HTTP out, in the contract's form |
 //! | 2 use cases | [`login`], [`session`], [`tenant`], [`readiness`], [`housekeeping`] | procedures; no axum, no SQL, no JSON of the wire |
-//! | 1 capabilities | [`verifier`], [`store`], [`session_writer`], [`apps`], [`keys`], [`id_token`], [`vault`] | each its own outside world, and its own error |
+//! | 1 capabilities | [`verifier`], [`store`], [`session_writer`], [`apps`], [`keys`], [`id_token`], [`vault`], [`audit`] | each its own outside world, and its own error |
 //! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`locale`], [`clock`], [`error_chain`], [`hex`], [`trace`] | plain types, no network, no database |
 //!
 //! Below floor 4 only [`http`] may name axum; only [`store`] may name sqlx; only [`verifier`] and `cli::healthcheck`
@@ -50,6 +50,7 @@
 
 pub mod app;
 pub mod apps;
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod device;
