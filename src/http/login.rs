@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::Http;
+use super::audit::Findings;
 use super::device::{DeviceHeaders, SdkApp};
 use super::error::Failure;
 use super::json::{Fields, FromFields, Json, secret_json};
@@ -43,12 +44,14 @@ pub async fn log_in(
     State(http): State<Http>,
     Extension(request_id): Extension<RequestId>,
     Extension(trace): Extension<TraceContext>,
+    Extension(findings): Extension<Findings>,
     DeviceHeaders(device): DeviceHeaders,
     SdkApp(app): SdkApp,
     Json(LoginBody { access_token }): Json<LoginBody>,
 ) -> Result<Response, Failure> {
-    let logged_in = http.login.begin(LoginRequest { app, device, access_token, request_id, trace })?.answer().await?;
-    Ok(answer(&logged_in))
+    let under_way = http.login.begin(LoginRequest { app, device, access_token, request_id, trace })?;
+    findings.login(&under_way);
+    Ok(answer(&under_way.answer().await?))
 }
 
 fn answer(logged_in: &LoggedIn) -> Response {

@@ -2,6 +2,7 @@
 //! request in the contract's order and gives every answer the contract's form.
 
 mod access_log;
+mod audit;
 mod body;
 mod device;
 mod error;
@@ -19,10 +20,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post, put};
+use axum::routing::{MethodRouter, get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use self::audit::Audited;
 use crate::apps::Apps;
+use crate::audit::Act;
 use crate::clock::Clock;
 use crate::error_code::ErrorCode;
 use crate::keys::Keys;
@@ -55,17 +58,21 @@ pub struct Http {
 
 /// The one route table and the one stack of layers; the outermost layer is the last.
 pub fn router(http: Http) -> Router {
+    let audited = |act, route: MethodRouter<Http>| {
+        let login = Arc::clone(&http.login);
+        route.route_layer(from_fn_with_state(Audited { act, login }, audit::record))
+    };
     Router::new()
-        .route(LOGIN_PATH, post(login::log_in))
+        .route(LOGIN_PATH, audited(Act::LogIn, post(login::log_in)))
         .route("/api/v2/sdk/sso/session-token/id-token", post(session::refresh))
         .route("/api/v2/sdk/logout", get(session::log_out).post(session::log_out))
-        .route(TENANT_TOKEN_PATH, post(tenant_token::issue))
-        .route("/api/v2/tenant/sso/session-token/sso-ticket", post(tenant::issue_ticket))
-        .route("/api/v2/tenant/sso/sso-ticket/verify", post(tenant::redeem_ticket))
+        .route(TENANT_TOKEN_PATH, audited(Act::IssueTenantToken, post(tenant_token::issue)))
+        .route("/api/v2/tenant/sso/session-token/sso-ticket", audited(Act::IssueTicket, post(tenant::issue_ticket)))
+        .route("/api/v2/tenant/sso/sso-ticket/verify", audited(Act::RedeemTicket, post(tenant::redeem_ticket)))
         .route("/api/v2/tenant/sso/session-token/refresh", post(tenant::refresh))
-        .route("/api/v2/tenant/users/{user_id}/disable", put(tenant::disable_user))
-        .route("/api/v2/tenant/users/{user_id}/enable", put(tenant::enable_user))
-        .route("/api/v2/tenant/users/user-by-mobile", post(tenant::user_by_mobile))
+        .route("/api/v2/tenant/users/{user_id}/disable", audited(Act::DisableUser, put(tenant::disable_user)))
+        .route("/api/v2/tenant/users/{user_id}/enable", audited(Act::EnableUser, put(tenant::enable_user)))
+        .route("/api/v2/tenant/users/user-by-mobile", audited(Act::FindUser, post(tenant::user_by_mobile)))
         .route(JWKS_PATH, get(well_known::jwks))
         .route("/.well-known/jwks.json", get(well_known::jwks))
         .route("/api/v1/oauth2/.well-known/openid-configuration", get(well_known::discovery))

@@ -1,5 +1,6 @@
 //! Every endpoint through the real router.
 
+mod audit;
 mod checks;
 mod failures;
 mod id_token;
