@@ -1,5 +1,6 @@
 //! The real program, started as an operator starts it, and killed as an operator never would.
 
+mod audit;
 mod canaries;
 mod clients;
 mod commands;
