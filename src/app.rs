@@ -129,6 +129,7 @@ impl App {
             apps,
             keys: Arc::clone(&keys),
             clock: clock.clone(),
+            trusted_proxies: Arc::new(settings.trusted_proxies()),
             default_locale: settings.i18n.default_locale,
             body_timeout: Duration::from_millis(settings.server.body_timeout_ms),
         };

@@ -1,12 +1,12 @@
 //! One audit event for each request of an audited route, whatever becomes of the request: answered by whichever layer,
 //! ended by a panic, or given up by its client. Which routes are audited stands in the route table.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::Method;
 use axum::http::request::Parts;
-use axum::http::{Extensions, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::runtime::Handle;
@@ -16,6 +16,7 @@ use super::LOGIN_PATH;
 use super::device::{claimed_client_id, claimed_fingerprint};
 use super::error::Failure;
 use crate::audit::{Act, Actor, Event, SUCCESS};
+use crate::client_address::ClientAddress;
 use crate::error_code::ErrorCode;
 use crate::ids::{ClientId, RequestId, UserId};
 use crate::login::{Login, UnderWay};
@@ -90,7 +91,11 @@ pub fn record_unrouted(parts: &Parts, request_id: &RequestId, trace: &TraceConte
     if parts.method == Method::POST && parts.uri.path() == LOGIN_PATH {
         let event = Event {
             app: claimed_client_id(&parts.headers),
-            address: client_address(&parts.extensions),
+            // Every gateway sends a host: whoever sends none is not behind one.
+            address: parts
+                .extensions
+                .get::<ConnectInfo<SocketAddr>>()
+                .map(|ConnectInfo(peer)| peer.ip().to_canonical()),
             request_id: Some(request_id.clone()),
             trace_id: Some(trace.trace_id),
             ..Event::of(Act::LogIn)
@@ -110,7 +115,7 @@ impl Entry {
     fn of(route: &Audited, request: &Request) -> Self {
         let (headers, extensions) = (request.headers(), request.extensions());
         let mut event = Event {
-            address: client_address(extensions),
+            address: extensions.get::<ClientAddress>().map(|client| client.ip),
             request_id: extensions.get::<RequestId>().cloned(),
             trace_id: extensions.get::<TraceContext>().map(|trace| trace.trace_id),
             ..Event::of(route.act)
@@ -167,9 +172,4 @@ impl Drop for Unanswered {
             self.login.tasks.spawn(follow.in_current_span());
         }
     }
-}
-
-/// The other end of the connection.
-fn client_address(extensions: &Extensions) -> Option<IpAddr> {
-    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical())
 }

@@ -4,6 +4,7 @@
 mod access_log;
 mod audit;
 mod body;
+mod client_address;
 mod device;
 mod error;
 pub mod health;
@@ -26,6 +27,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use self::audit::Audited;
 use crate::apps::Apps;
 use crate::audit::Act;
+use crate::client_address::TrustedProxies;
 use crate::clock::Clock;
 use crate::error_code::ErrorCode;
 use crate::keys::Keys;
@@ -51,6 +53,7 @@ pub struct Http {
     pub apps: Arc<Apps>,
     pub keys: Arc<Keys>,
     pub clock: Clock,
+    pub trusted_proxies: Arc<TrustedProxies>,
     pub default_locale: Locale,
     /// From a request's head to the last byte of its body.
     pub body_timeout: Duration,
@@ -80,6 +83,7 @@ pub fn router(http: Http) -> Router {
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn_with_state(http.clone(), error::render))
         .layer(from_fn(access_log::record))
+        .layer(from_fn_with_state(http.clone(), client_address::find))
         .layer(from_fn_with_state(http.clone(), request_id::assign))
         .with_state(http)
 }

@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::reference::{Reference, reference};
 use super::{Aliyun, AppSetting, CredentialsChoice, Environment, IdToken, Provider, Settings, redact};
+use crate::client_address::TrustedProxies;
 use crate::http::ISSUER_PATH;
 use crate::vault::MasterKeys;
 
@@ -101,6 +102,11 @@ impl Settings {
         } else {
             DatabaseKind::Postgres
         }
+    }
+
+    /// Whose word on a client's address is taken.
+    pub fn trusted_proxies(&self) -> TrustedProxies {
+        TrustedProxies::parse(self.server.trusted_proxies.iter().map(String::as_str)).unwrap_or_default()
     }
 
     /// The applications to register at start: the configured ones, and in development the demo app.
