@@ -26,6 +26,7 @@ use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{self, AppKind, Store, StoreError};
 use crate::tenant::Tenants;
+use crate::trace::Recorder;
 use crate::vault::{MasterKeyError, MasterKeys, Vault, VaultError};
 use crate::verifier::aliyun::{self, InvalidCredentials, RefreshedCredentials};
 
@@ -131,6 +132,8 @@ impl App {
             clock: clock.clone(),
             trusted_proxies: Arc::new(settings.trusted_proxies()),
             default_locale: settings.i18n.default_locale,
+            recorder: None,
+            server_timing: settings.environment == Environment::Development,
             body_timeout: Duration::from_millis(settings.server.body_timeout_ms),
         };
         // In a start as it should be, the first login finds credentials. Without them the start goes on nevertheless: what
@@ -139,6 +142,13 @@ impl App {
             role.refresh_if_due().await;
         }
         Ok(Self { http, watched: Watched { store, keys, session_writer, clock }, role })
+    }
+
+    /// Has the traces of requests recorded; before [`App::router`].
+    #[must_use]
+    pub fn recorded_by(mut self, recorder: Option<Arc<dyn Recorder>>) -> Self {
+        self.http.recorder = recorder;
+        self
     }
 
     /// The public routes.

@@ -21,7 +21,7 @@ use crate::error_code::ErrorCode;
 use crate::ids::{ClientId, RequestId, UserId};
 use crate::login::{Login, UnderWay};
 use crate::phone_number::PhoneNumber;
-use crate::trace::TraceContext;
+use crate::trace::{Trace, TraceId};
 
 /// The outcome of a request whose client was gone before it led to anything.
 const ABANDONED: &str = "ABANDONED";
@@ -87,7 +87,7 @@ pub async fn record(State(route): State<Audited>, mut request: Request, next: Ne
 }
 
 /// A request that is refused before it reaches the routes; a login attempt all the same, if it is one.
-pub fn record_unrouted(parts: &Parts, request_id: &RequestId, trace: &TraceContext, code: ErrorCode) {
+pub fn record_unrouted(parts: &Parts, request_id: &RequestId, trace_id: TraceId, code: ErrorCode) {
     if parts.method == Method::POST && parts.uri.path() == LOGIN_PATH {
         let event = Event {
             app: claimed_client_id(&parts.headers),
@@ -97,7 +97,7 @@ pub fn record_unrouted(parts: &Parts, request_id: &RequestId, trace: &TraceConte
                 .get::<ConnectInfo<SocketAddr>>()
                 .map(|ConnectInfo(peer)| peer.ip().to_canonical()),
             request_id: Some(request_id.clone()),
-            trace_id: Some(trace.trace_id),
+            trace_id: Some(trace_id),
             ..Event::of(Act::LogIn)
         };
         event.record(code.number());
@@ -117,7 +117,7 @@ impl Entry {
         let mut event = Event {
             address: extensions.get::<ClientAddress>().map(|client| client.ip),
             request_id: extensions.get::<RequestId>().cloned(),
-            trace_id: extensions.get::<TraceContext>().map(|trace| trace.trace_id),
+            trace_id: extensions.get::<Trace>().map(Trace::id),
             ..Event::of(route.act)
         };
         if route.act == Act::LogIn {

@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Http;
@@ -12,7 +12,7 @@ use super::error::Failure;
 use super::json::{Fields, FromFields, Json, secret_json};
 use crate::ids::RequestId;
 use crate::login::{LoggedIn, LoginRequest};
-use crate::trace::TraceContext;
+use crate::trace::Trace;
 use crate::verifier::AccessToken;
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ struct LoginAnswer<'a> {
 pub async fn log_in(
     State(http): State<Http>,
     Extension(request_id): Extension<RequestId>,
-    Extension(trace): Extension<TraceContext>,
+    Extension(trace): Extension<Trace>,
     Extension(findings): Extension<Findings>,
     DeviceHeaders(device): DeviceHeaders,
     SdkApp(app): SdkApp,
@@ -51,7 +51,11 @@ pub async fn log_in(
 ) -> Result<Response, Failure> {
     let under_way = http.login.begin(LoginRequest { app, device, access_token, request_id, trace })?;
     findings.login(&under_way);
-    Ok(answer(&under_way.answer().await?))
+    let (stages, response) = match under_way.answer().await {
+        Ok(logged_in) => (logged_in.stages, answer(&logged_in)),
+        Err(error) => (under_way.stages(), Failure::from(error).into_response()),
+    };
+    Ok((Extension(stages), response).into_response())
 }
 
 fn answer(logged_in: &LoggedIn) -> Response {

@@ -11,11 +11,13 @@ pub mod health;
 mod json;
 mod login;
 mod request_id;
+mod server_timing;
 mod session;
 mod tenant;
 mod tenant_token;
 mod well_known;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ use crate::locale::Locale;
 use crate::login::Login;
 use crate::session::Sessions;
 use crate::tenant::Tenants;
+use crate::trace::Recorder;
 
 pub use error::refuse_host;
 
@@ -45,7 +48,7 @@ pub const TENANT_TOKEN_PATH: &str = "/api/v2/tenant/token";
 pub const ISSUER_PATH: &str = "/api/v1/oauth2";
 
 /// What the handlers share.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Http {
     pub login: Arc<Login>,
     pub sessions: Arc<Sessions>,
@@ -55,8 +58,18 @@ pub struct Http {
     pub clock: Clock,
     pub trusted_proxies: Arc<TrustedProxies>,
     pub default_locale: Locale,
+    /// Who records traces, if anybody does.
+    pub recorder: Option<Arc<dyn Recorder>>,
+    /// Whether a login's answer says what took how long.
+    pub server_timing: bool,
     /// From a request's head to the last byte of its body.
     pub body_timeout: Duration,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Http")
+    }
 }
 
 /// The one route table and the one stack of layers; the outermost layer is the last.
@@ -65,8 +78,12 @@ pub fn router(http: Http) -> Router {
         let login = Arc::clone(&http.login);
         route.route_layer(from_fn_with_state(Audited { act, login }, audit::record))
     };
+    let mut log_in = audited(Act::LogIn, post(login::log_in));
+    if http.server_timing {
+        log_in = log_in.route_layer(from_fn(server_timing::add));
+    }
     Router::new()
-        .route(LOGIN_PATH, audited(Act::LogIn, post(login::log_in)))
+        .route(LOGIN_PATH, log_in)
         .route("/api/v2/sdk/sso/session-token/id-token", post(session::refresh))
         .route("/api/v2/sdk/logout", get(session::log_out).post(session::log_out))
         .route(TENANT_TOKEN_PATH, audited(Act::IssueTenantToken, post(tenant_token::issue)))

@@ -6,6 +6,7 @@ mod failures;
 mod id_token;
 mod login;
 mod lost_answer;
+mod server_timing;
 mod sessions;
 mod tenant_token;
 pub mod tenants;
