@@ -12,7 +12,7 @@ run: ## serve on 127.0.0.1:8080 with what development makes by itself
 	cargo run --locked
 
 test: ## all tests; they find or start the Postgres they need
-	cargo test --locked
+	cargo test --locked --all-features
 
 check: ## what .ci/run asks besides the tests
 	cargo fmt --check

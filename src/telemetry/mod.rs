@@ -1,9 +1,13 @@
 //! Logs: one line an event on standard output, JSON or text. It knows no request, no user and no setting but the format;
 //! what may stand in a line is decided where the line is written.
 //!
-//! `sink` takes lines without ever waiting for whoever reads them, `line` makes them, `panics` logs panics.
+//! `sink` takes lines without ever waiting for whoever reads them, `line` makes them, `panics` logs panics. `export` says
+//! whether the traces of requests leave this process, which `otel` sees to.
 
+mod export;
 mod line;
+#[cfg(feature = "otel")]
+mod otel;
 mod panics;
 mod sink;
 
@@ -20,10 +24,12 @@ use crate::settings::LogFormat;
 use line::Lines;
 use sink::Sink;
 
+pub use export::recorder;
 pub use sink::Guard;
 
 /// Our own events from `info` on; libraries only where something is wrong.
-const DEFAULT_FILTER: &str = "info,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,sqlx=warn,tower=warn";
+const DEFAULT_FILTER: &str =
+    "info,hyper=warn,hyper_util=warn,opentelemetry=warn,reqwest=warn,rustls=warn,sqlx=warn,tower=warn";
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 

@@ -17,10 +17,14 @@ struct Reserved {
     composition: bool,
 }
 
-const RESERVED: [Reserved; 3] = [
+const RESERVED: [Reserved; 7] = [
     Reserved { name: "axum", modules: &["http"], composition: true },
     Reserved { name: "sqlx", modules: &["store"], composition: false },
-    Reserved { name: "reqwest", modules: &["verifier", "cli::healthcheck"], composition: false },
+    Reserved { name: "reqwest", modules: &["verifier", "cli::healthcheck", "telemetry::otel"], composition: false },
+    Reserved { name: "opentelemetry", modules: &["telemetry::otel"], composition: false },
+    Reserved { name: "opentelemetry_http", modules: &["telemetry::otel"], composition: false },
+    Reserved { name: "opentelemetry_otlp", modules: &["telemetry::otel"], composition: false },
+    Reserved { name: "opentelemetry_sdk", modules: &["telemetry::otel"], composition: false },
 ];
 
 const COMPOSITION: u8 = 4;
@@ -155,11 +159,13 @@ fn a_planted_violation_is_found_with_its_file_line_and_import() {
     assert_eq!(found("src/http/mod.rs", "use reqwest::Client;\nuse sqlx::Row;").len(), 2);
     assert_eq!(found("src/main.rs", "use sqlx::Row;").len(), 1);
     assert_eq!(found("src/cli/user.rs", "use reqwest::Client;").len(), 1);
+    assert_eq!(found("src/telemetry/mod.rs", "use opentelemetry::Context;").len(), 1);
 
     for (path, text) in [
         ("src/http/mod.rs", "use axum::Router; use crate::{login, store};"),
         ("src/store/sqlite/users.rs", "use sqlx::Row; use super::super::rows; use crate::keys;"),
         ("src/cli/healthcheck.rs", "use reqwest::Client;"),
+        ("src/telemetry/otel.rs", "use reqwest::Client; use opentelemetry_sdk::Resource;"),
         ("src/cli/serve.rs", "use axum::Router; fn a() { crate::login::b() }"),
         ("src/ids.rs", "const FILTER: &str = \"sqlx::query=warn\"; // crate::cli"),
         ("src/ids.rs", "#[cfg(test)]\nmod tests { use crate::cli::Cli; }"),

@@ -10,6 +10,8 @@ mod forwarder;
 mod kill;
 mod log_lines;
 mod operators;
+#[cfg(feature = "otel")]
+mod otlp;
 mod refusals;
 mod replicas;
 mod rows;
