@@ -17,6 +17,7 @@ test: ## all tests; they find or start the Postgres they need
 check: ## what .ci/run asks besides the tests
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo check --locked
 	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; \
 	else echo 'dependencies not checked: cargo install --locked cargo-deny'; fi
 

@@ -35,9 +35,11 @@ pub enum Act {
     EraseUser,
     RevokeSessions,
     RegisterApp,
+    RenewSecret,
     EnableApp,
     DisableApp,
     RotateKey,
+    ReplaceKeys,
     RemoveKey,
     RewrapKeys,
 }
@@ -55,9 +57,11 @@ impl Act {
             Self::EraseUser => "user.erase",
             Self::RevokeSessions => "session.revoke",
             Self::RegisterApp => "app.register",
+            Self::RenewSecret => "app.new_secret",
             Self::EnableApp => "app.enable",
             Self::DisableApp => "app.disable",
             Self::RotateKey => "key.rotate",
+            Self::ReplaceKeys => "key.rotate_compromised",
             Self::RemoveKey => "key.remove",
             Self::RewrapKeys => "key.rewrap",
         }
@@ -91,6 +95,8 @@ pub struct Event {
     /// Whether this login made the user.
     pub new_user: Option<bool>,
     pub session: Option<SessionId>,
+    /// A signing key's `kid`, as the operator wrote it.
+    pub key: Option<String>,
     /// Only its masked form is written.
     pub number: Option<PhoneNumber>,
     pub fingerprint: Option<FingerprintHash>,
@@ -108,6 +114,7 @@ impl Event {
             user: None,
             new_user: None,
             session: None,
+            key: None,
             number: None,
             fingerprint: None,
             address: None,
@@ -129,6 +136,7 @@ impl Event {
             user.id = self.user.map(display),
             user.new = self.new_user,
             session.id = self.session.map(display),
+            key.id = self.key,
             phone.masked = self.number.as_ref().map(debug),
             device.fingerprint_hash = self.fingerprint.map(display),
             client.address = self.address.map(display),

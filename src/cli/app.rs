@@ -60,7 +60,8 @@ pub enum Switch {
 impl Command {
     pub(super) fn audited(&self) -> Option<Event> {
         let (act, client_id) = match self {
-            Self::Register { client_id, .. } => (Act::RegisterApp, client_id),
+            Self::Register { client_id, new_secret: true, .. } => (Act::RenewSecret, client_id),
+            Self::Register { client_id, new_secret: false, .. } => (Act::RegisterApp, client_id),
             Self::List => return None,
             Self::Enable { client_id } => (Act::EnableApp, client_id),
             Self::Disable { client_id } => (Act::DisableApp, client_id),

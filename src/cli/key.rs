@@ -51,8 +51,9 @@ impl Command {
     pub(super) fn audited(&self) -> Option<Event> {
         match self {
             Self::List => None,
-            Self::Rotate { .. } => Some(Event::of(Act::RotateKey)),
-            Self::Remove { .. } => Some(Event::of(Act::RemoveKey)),
+            Self::Rotate { compromised: false, .. } => Some(Event::of(Act::RotateKey)),
+            Self::Rotate { compromised: true, .. } => Some(Event::of(Act::ReplaceKeys)),
+            Self::Remove { kid } => Some(Event { key: Some(kid.clone()), ..Event::of(Act::RemoveKey) }),
             Self::Rewrap => Some(Event::of(Act::RewrapKeys)),
         }
     }

@@ -173,6 +173,12 @@ async fn each_command_that_changes_something_says_so_on_standard_error() {
             ("app.client_id", "shop"),
             "SUCCESS",
         ),
+        (
+            &["app", "register", "--client-id", "office", "--name", "Office", "--kind", "tenant", "--new-secret"],
+            "app.new_secret",
+            ("app.client_id", "office"),
+            "SUCCESS",
+        ),
         (&["app", "disable", "--client-id", "shop"], "app.disable", ("app.client_id", "shop"), "SUCCESS"),
         (&["app", "enable", "--client-id", "shop"], "app.enable", ("app.client_id", "shop"), "SUCCESS"),
         (&["app", "enable", "--client-id", "none"], "app.enable", ("app.client_id", "none"), "REFUSED"),
@@ -190,7 +196,8 @@ async fn each_command_that_changes_something_says_so_on_standard_error() {
         ),
         (&["user", "erase", "--id", user], "user.erase", ("user.id", user), "SUCCESS"),
         (&["key", "rotate"], "key.rotate", ("actor", "cli"), "SUCCESS"),
-        (&["key", "remove", "--kid", "none"], "key.remove", ("actor", "cli"), "FAILED"),
+        (&["key", "remove", "--kid", "none"], "key.remove", ("key.id", "none"), "FAILED"),
+        (&["key", "rotate", "--compromised"], "key.rotate_compromised", ("actor", "cli"), "SUCCESS"),
         (&["key", "rewrap"], "key.rewrap", ("actor", "cli"), "SUCCESS"),
     ] {
         let ran = setup.run(command).await;
