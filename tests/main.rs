@@ -7,8 +7,12 @@ mod support;
 
 mod aliyun;
 mod api;
+mod deploy;
+mod gateways;
 mod house;
 mod keys;
+mod limits;
+mod metrics;
 mod program;
 mod races;
 mod settings;

@@ -25,7 +25,7 @@ const OPERATING_SYS_VERSION: Required = Required { name: "X-operating-sys-versio
 const FINGERPRINT: Required = Required { name: "X-device-fingerprint", max_bytes: 256 };
 const AGENT: Required = Required { name: "X-agent", max_bytes: 1024 };
 const DEVICE_IP: &str = "X-device-ip";
-const CLIENT_ID: &str = "X-client-id";
+pub(super) const CLIENT_ID: &str = "X-client-id";
 
 /// The device, once none of its headers is missing (PARAM.0001) or malformed (COMMON.1002).
 #[derive(Debug)]

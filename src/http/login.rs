@@ -1,7 +1,7 @@
 //! `POST /api/v2/sdk/login/aliyun-mobile-auth`.
 
 use axum::Extension;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -10,6 +10,7 @@ use super::audit::Findings;
 use super::device::{DeviceHeaders, SdkApp};
 use super::error::Failure;
 use super::json::{Fields, FromFields, Json, secret_json};
+use crate::client_address::ClientAddress;
 use crate::ids::RequestId;
 use crate::login::{LoggedIn, LoginRequest};
 use crate::trace::Trace;
@@ -29,6 +30,19 @@ impl FromFields for LoginBody {
     }
 }
 
+/// What the layers around have found out of the request.
+#[derive(Debug, FromRequestParts)]
+pub struct Learned {
+    #[from_request(via(Extension))]
+    request_id: RequestId,
+    #[from_request(via(Extension))]
+    trace: Trace,
+    #[from_request(via(Extension))]
+    client_address: Option<ClientAddress>,
+    #[from_request(via(Extension))]
+    findings: Findings,
+}
+
 /// The contract's four keys.
 #[derive(Debug, Serialize)]
 struct LoginAnswer<'a> {
@@ -38,18 +52,18 @@ struct LoginAnswer<'a> {
     id_token: &'a str,
 }
 
-/// The arguments are the contract's checks, in the contract's order. What is left, whether the store can write, is the
-/// login's own first question.
+/// The arguments are the contract's checks, in the contract's order. What is left, limits and whether the store can
+/// write, are the login's own first questions.
 pub async fn log_in(
     State(http): State<Http>,
-    Extension(request_id): Extension<RequestId>,
-    Extension(trace): Extension<Trace>,
-    Extension(findings): Extension<Findings>,
+    learned: Learned,
     DeviceHeaders(device): DeviceHeaders,
     SdkApp(app): SdkApp,
     Json(LoginBody { access_token }): Json<LoginBody>,
 ) -> Result<Response, Failure> {
-    let under_way = http.login.begin(LoginRequest { app, device, access_token, request_id, trace })?;
+    let Learned { request_id, trace, client_address, findings } = learned;
+    let login = LoginRequest { app, device, access_token, request_id, trace, client_address };
+    let under_way = http.login.begin(login)?;
     findings.login(&under_way);
     let (stages, response) = match under_way.answer().await {
         Ok(logged_in) => (logged_in.stages, answer(&logged_in)),

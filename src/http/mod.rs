@@ -7,10 +7,11 @@ mod body;
 mod client_address;
 mod device;
 mod error;
-pub mod health;
 mod json;
 mod login;
+pub mod management;
 mod request_id;
+mod request_metrics;
 mod server_timing;
 mod session;
 mod tenant;
@@ -35,6 +36,7 @@ use crate::error_code::ErrorCode;
 use crate::keys::Keys;
 use crate::locale::Locale;
 use crate::login::Login;
+use crate::metrics::Metrics;
 use crate::session::Sessions;
 use crate::tenant::Tenants;
 use crate::trace::Recorder;
@@ -43,6 +45,7 @@ pub use error::refuse_host;
 
 pub const LOGIN_PATH: &str = "/api/v2/sdk/login/aliyun-mobile-auth";
 pub const JWKS_PATH: &str = "/api/v1/oauth2/keys";
+pub const WELL_KNOWN_JWKS_PATH: &str = "/.well-known/jwks.json";
 pub const TENANT_TOKEN_PATH: &str = "/api/v2/tenant/token";
 /// Every issuer ends in this.
 pub const ISSUER_PATH: &str = "/api/v1/oauth2";
@@ -55,6 +58,7 @@ pub struct Http {
     pub tenants: Arc<Tenants>,
     pub apps: Arc<Apps>,
     pub keys: Arc<Keys>,
+    pub metrics: Arc<Metrics>,
     pub clock: Clock,
     pub trusted_proxies: Arc<TrustedProxies>,
     pub default_locale: Locale,
@@ -94,12 +98,13 @@ pub fn router(http: Http) -> Router {
         .route("/api/v2/tenant/users/{user_id}/enable", audited(Act::EnableUser, put(tenant::enable_user)))
         .route("/api/v2/tenant/users/user-by-mobile", audited(Act::FindUser, post(tenant::user_by_mobile)))
         .route(JWKS_PATH, get(well_known::jwks))
-        .route("/.well-known/jwks.json", get(well_known::jwks))
+        .route(WELL_KNOWN_JWKS_PATH, get(well_known::jwks))
         .route("/api/v1/oauth2/.well-known/openid-configuration", get(well_known::discovery))
         .fallback(|| async { error::Failure::new(ErrorCode::NotFound) })
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn_with_state(http.clone(), error::render))
         .layer(from_fn(access_log::record))
+        .layer(from_fn_with_state(http.clone(), request_metrics::count))
         .layer(from_fn_with_state(http.clone(), client_address::find))
         .layer(from_fn_with_state(http.clone(), request_id::assign))
         .with_state(http)

@@ -17,7 +17,7 @@ struct Reserved {
     composition: bool,
 }
 
-const RESERVED: [Reserved; 7] = [
+const RESERVED: [Reserved; 9] = [
     Reserved { name: "axum", modules: &["http"], composition: true },
     Reserved { name: "sqlx", modules: &["store"], composition: false },
     Reserved { name: "reqwest", modules: &["verifier", "cli::healthcheck", "telemetry::otel"], composition: false },
@@ -25,6 +25,8 @@ const RESERVED: [Reserved; 7] = [
     Reserved { name: "opentelemetry_http", modules: &["telemetry::otel"], composition: false },
     Reserved { name: "opentelemetry_otlp", modules: &["telemetry::otel"], composition: false },
     Reserved { name: "opentelemetry_sdk", modules: &["telemetry::otel"], composition: false },
+    Reserved { name: "governor", modules: &["limits"], composition: false },
+    Reserved { name: "prometheus_client", modules: &["metrics"], composition: false },
 ];
 
 const COMPOSITION: u8 = 4;
@@ -137,7 +139,7 @@ fn every_module_of_the_plan_exists() {
 
 #[test]
 fn a_planted_violation_is_found_with_its_file_line_and_import() {
-    let plan: Plan = [("cli", 4), ("http", 3), ("login", 2), ("store", 1), ("keys", 1), ("ids", 0)]
+    let plan: Plan = [("cli", 4), ("telemetry", 4), ("http", 3), ("login", 2), ("store", 1), ("keys", 1), ("ids", 0)]
         .map(|(name, floor)| (name.to_owned(), floor))
         .into();
     let found = |path: &str, text: &str| {
@@ -160,6 +162,7 @@ fn a_planted_violation_is_found_with_its_file_line_and_import() {
     assert_eq!(found("src/main.rs", "use sqlx::Row;").len(), 1);
     assert_eq!(found("src/cli/user.rs", "use reqwest::Client;").len(), 1);
     assert_eq!(found("src/telemetry/mod.rs", "use opentelemetry::Context;").len(), 1);
+    assert_eq!(found("src/http/mod.rs", "use prometheus_client::registry::Registry;").len(), 1);
 
     for (path, text) in [
         ("src/http/mod.rs", "use axum::Router; use crate::{login, store};"),

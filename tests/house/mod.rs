@@ -3,6 +3,8 @@
 
 mod files;
 mod floors;
+mod metrics;
+mod monitoring;
 mod paths;
 mod readme;
 mod source;

@@ -12,11 +12,12 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::app::{Answer, Call, login};
+use super::scrape::Scrape;
 
 /// For everything that must happen; long enough for a machine that does something else as well.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -215,11 +216,7 @@ impl Program {
     }
 
     pub async fn send(&self, call: Call) -> Result<Answer, reqwest::Error> {
-        let (parts, body) = call.clone().build().into_parts();
-        drop(body);
-        let url = format!("http://{}{}", self.listen, parts.uri);
-        let request = self.client.request(parts.method, url).headers(parts.headers).body(call.body);
-        read(request.send().await?).await
+        exchange(&self.client, &format!("http://{}", self.listen), call).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -232,6 +229,17 @@ impl Program {
         let url = format!("http://{}{path}", self.management);
         let answer = self.client.get(url).send().await.expect("the management listener answers");
         read(answer).await.expect("whole")
+    }
+
+    /// What `/metrics` shows a Prometheus.
+    pub async fn scrape(&self) -> Scrape {
+        let answer = self.metrics("application/openmetrics-text").await;
+        Scrape::parse(&String::from_utf8(answer.body).unwrap())
+    }
+
+    pub async fn metrics(&self, accept: &str) -> Answer {
+        let request = self.client.get(format!("http://{}/metrics", self.management)).header("accept", accept);
+        read(request.send().await.expect("the management listener answers")).await.expect("whole")
     }
 
     pub async fn wait_until_ready(&self) {
@@ -262,11 +270,18 @@ impl Drop for Program {
     }
 }
 
-pub async fn read_to_end(mut stream: TcpStream) -> String {
+pub async fn read_to_end(mut stream: impl AsyncRead + Unpin) -> String {
     let mut bytes = Vec::new();
     // A reset after the answer is an end as well.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the connection ends");
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Sends a call to whoever is at `base`: a program, or a gateway in front of it.
+pub async fn exchange(client: &reqwest::Client, base: &str, call: Call) -> Result<Answer, reqwest::Error> {
+    let (parts, _) = call.clone().build().into_parts();
+    let url = format!("{base}{}", parts.uri);
+    read(client.request(parts.method, url).headers(parts.headers).body(call.body).send().await?).await
 }
 
 async fn read(response: reqwest::Response) -> Result<Answer, reqwest::Error> {

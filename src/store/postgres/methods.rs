@@ -1,14 +1,15 @@
 //! The trait, method by method: each a line to the file of its table. It knows no SQL.
 
 use async_trait::async_trait;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use super::{PostgresStore, schema};
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
-    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, Rotation, SessionKey,
-    SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
+    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState, Reservation,
+    ReserveCalls, Rotation, SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey,
+    UserStatus,
 };
 
 #[async_trait]
@@ -25,9 +26,20 @@ impl OpenSessions for PostgresStore {
 }
 
 #[async_trait]
+impl ReserveCalls for PostgresStore {
+    async fn reserve_calls(&self, day: Date, calls: u32, limit: u64) -> Result<Reservation, StoreError> {
+        self.add_reserved_calls(day, calls, limit).await
+    }
+}
+
+#[async_trait]
 impl Store for PostgresStore {
     fn kind(&self) -> &'static str {
         "postgres"
+    }
+
+    fn pool_state(&self) -> PoolState {
+        self.connections.state()
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
