@@ -23,7 +23,7 @@ use crate::login::{Login, UnderWay};
 use crate::phone_number::PhoneNumber;
 use crate::trace::{Trace, TraceId};
 
-/// The outcome of a request whose client was gone before it led to anything.
+/// The outcome of a request whose client was gone before a login began, or before a tenant's act had ended.
 const ABANDONED: &str = "ABANDONED";
 
 /// What the layer of an audited route needs.

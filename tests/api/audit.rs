@@ -158,6 +158,17 @@ async fn every_way_to_fail_is_one_event_with_the_code_that_was_answered() {
     assert!(audit.take().is_empty(), "another method is no attempt");
 }
 
+#[tokio::test]
+async fn a_login_over_its_limit_is_one_event() {
+    let app = TestApp::with(&[("ONECLICK_LIMITS__LOGINS_PER_DEVICE_PER_MINUTE", "1")]).await;
+    let audit = Audit::default();
+    let _listening = audit.listen();
+    for outcome in ["SUCCESS", "IDAAS.SDK.COM.0429"] {
+        app.log_in(SEED_TOKEN).await;
+        assert_eq!(audit.only().head(), ["login", outcome, ""]);
+    }
+}
+
 /// A login whose body is this.
 fn with_body(body: Body) -> Request<Body> {
     let (parts, _) = login(SEED_TOKEN).build().into_parts();
