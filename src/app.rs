@@ -29,6 +29,7 @@ use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{self, AppKind, Store, StoreError};
 use crate::tenant::Tenants;
+use crate::trace::Recorder;
 use crate::vault::{MasterKeyError, MasterKeys, Vault, VaultError};
 use crate::verifier::aliyun::{self, InvalidCredentials, RefreshedCredentials};
 
@@ -148,6 +149,8 @@ impl App {
             clock: clock.clone(),
             trusted_proxies: Arc::new(settings.trusted_proxies()),
             default_locale: settings.i18n.default_locale,
+            recorder: None,
+            server_timing: settings.environment == Environment::Development,
             body_timeout: Duration::from_millis(settings.server.body_timeout_ms),
         };
         // In a start as it should be, the first login finds credentials. Without them the start goes on nevertheless: what
@@ -158,6 +161,13 @@ impl App {
         let watched = Watched { store, keys, session_writer, limits, budget, clock };
         readiness.started(watched.clone());
         Ok(Self { http, watched, readiness: Arc::clone(readiness), role })
+    }
+
+    /// Has the traces of requests recorded; before [`App::router`].
+    #[must_use]
+    pub fn recorded_by(mut self, recorder: Option<Arc<dyn Recorder>>) -> Self {
+        self.http.recorder = recorder;
+        self
     }
 
     /// The public routes.

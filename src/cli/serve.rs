@@ -36,6 +36,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn run(mut settings: Settings) -> Result<(), CliError> {
     let started = Clock::system().now();
     let _telemetry = telemetry::init(settings.log.format);
+    let recorder = telemetry::recorder();
     let shutdown = Shutdown::new();
     let signals = server::signals(shutdown.clone())?;
     tokio::spawn(signals);
@@ -59,7 +60,7 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
     let management = tokio::spawn(management.run(management_end.clone()));
 
     let app = tokio::select! {
-        app = open_app(&settings, &shown) => app?,
+        app = open_app(&settings, &shown) => app?.recorded_by(recorder.clone()),
         () = shutdown.reached(Phase::Draining) => return Ok(()),
     };
     let public = public.listen()?;
@@ -76,6 +77,9 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
         app.close().await;
         management_end.advance(Phase::Closing);
         let _ = management.await;
+        if let Some(recorder) = recorder {
+            let _ = tokio::task::spawn_blocking(move || recorder.finish()).await;
+        }
     };
     tokio::select! {
         biased;
