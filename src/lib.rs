@@ -17,8 +17,8 @@
 //! | 1 capabilities | [`verifier`], [`store`], [`session_writer`], [`apps`], [`keys`], [`id_token`], [`vault`] | each its own outside world, and its own error |
 //! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`locale`], [`clock`], [`error_chain`] | plain types, no network, no database |
 //!
-//! Below floor 4 only [`http`] may name axum; only [`store`] may name sqlx; only [`verifier`] and `cli::healthcheck`
-//! may name reqwest.
+//! Below floor 4 only [`http`] may name axum and utoipa; only [`store`] may name sqlx; only [`verifier`] and
+//! `cli::healthcheck` may name reqwest.
 //!
 //! # A login in eight steps
 //!

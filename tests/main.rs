@@ -7,6 +7,7 @@ mod support;
 
 mod aliyun;
 mod api;
+mod docs;
 mod house;
 mod keys;
 mod program;

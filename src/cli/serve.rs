@@ -12,7 +12,7 @@ use super::CliError;
 use crate::app::{self, App, StartError};
 use crate::clock::Clock;
 use crate::error_chain::Chain;
-use crate::http::{self, LOGIN_PATH, health};
+use crate::http::{self, DOCS_PATH, LOGIN_PATH, health};
 use crate::readiness::Readiness;
 use crate::server::{self, Phase, Server, Shutdown};
 use crate::settings::{DEMO_CLIENT_ID, Environment, Provider, Settings};
@@ -183,12 +183,13 @@ fn welcome(settings: &Settings) -> String {
     let management = settings.server.management_listen;
     let issuer = settings.issuer();
     let base = issuer.trim_end_matches(http::ISSUER_PATH);
+    let docs = if settings.serves_docs() { format!("\n  docs      {base}{DOCS_PATH}") } else { String::new() };
     format!(
         r#"
 oneclick-login {version} is listening on {listen} (development)
   store     {store} ({database})
   verifier  {verifier}
-  health    http://{management}/readyz
+  health    http://{management}/readyz{docs}
 
 Log in:
 

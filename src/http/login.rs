@@ -4,6 +4,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Http;
 use super::device::{DeviceHeaders, SdkApp};
@@ -28,8 +29,8 @@ impl FromFields for LoginBody {
 }
 
 /// The contract's four keys.
-#[derive(Debug, Serialize)]
-struct LoginAnswer<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LoginAnswer<'a> {
     session_token: &'a str,
     expire: u64,
     status: &'static str,

@@ -4,11 +4,14 @@
 mod access_log;
 mod body;
 mod device;
+mod docs;
 mod error;
 pub mod health;
 mod json;
 mod login;
+pub mod openapi;
 mod request_id;
+mod route;
 mod session;
 mod tenant;
 mod tenant_token;
@@ -19,7 +22,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::apps::Apps;
@@ -31,6 +33,10 @@ use crate::login::Login;
 use crate::session::Sessions;
 use crate::tenant::Tenants;
 
+use openapi::{sdk, tenant as services, users, well_known as public_keys};
+use route::Route;
+
+pub use docs::{Docs, PAGE_PATH as DOCS_PATH, document};
 pub use error::refuse_host;
 
 pub const LOGIN_PATH: &str = "/api/v2/sdk/login/aliyun-mobile-auth";
@@ -51,24 +57,37 @@ pub struct Http {
     pub default_locale: Locale,
     /// From a request's head to the last byte of its body.
     pub body_timeout: Duration,
+    /// Where `None`, the description of the API is not served.
+    pub docs: Option<Arc<Docs>>,
 }
 
-/// The one route table and the one stack of layers; the outermost layer is the last.
+/// The one route table.
+fn routes() -> [Route; 14] {
+    [
+        Route::post(LOGIN_PATH, login::log_in, &sdk::LOG_IN),
+        Route::post("/api/v2/sdk/sso/session-token/id-token", session::refresh, &sdk::REFRESH),
+        Route::get("/api/v2/sdk/logout", session::log_out, &sdk::LOG_OUT_BY_GET),
+        Route::post("/api/v2/sdk/logout", session::log_out, &sdk::LOG_OUT_BY_POST),
+        Route::post(TENANT_TOKEN_PATH, tenant_token::issue, &services::TOKEN),
+        Route::post("/api/v2/tenant/sso/session-token/sso-ticket", tenant::issue_ticket, &services::ISSUE_TICKET),
+        Route::post("/api/v2/tenant/sso/sso-ticket/verify", tenant::redeem_ticket, &services::REDEEM_TICKET),
+        Route::post("/api/v2/tenant/sso/session-token/refresh", tenant::refresh, &services::REFRESH),
+        Route::put("/api/v2/tenant/users/{user_id}/disable", tenant::disable_user, &users::DISABLE),
+        Route::put("/api/v2/tenant/users/{user_id}/enable", tenant::enable_user, &users::ENABLE),
+        Route::post("/api/v2/tenant/users/user-by-mobile", tenant::user_by_mobile, &users::BY_MOBILE),
+        Route::get(JWKS_PATH, well_known::jwks, &public_keys::KEYS_OF_THE_VENDOR),
+        Route::get("/.well-known/jwks.json", well_known::jwks, &public_keys::KEYS_WELL_KNOWN),
+        Route::get("/api/v1/oauth2/.well-known/openid-configuration", well_known::discovery, &public_keys::DISCOVERY),
+    ]
+}
+
+/// The one stack of layers, around the route table; the outermost layer is the last.
 pub fn router(http: Http) -> Router {
-    Router::new()
-        .route(LOGIN_PATH, post(login::log_in))
-        .route("/api/v2/sdk/sso/session-token/id-token", post(session::refresh))
-        .route("/api/v2/sdk/logout", get(session::log_out).post(session::log_out))
-        .route(TENANT_TOKEN_PATH, post(tenant_token::issue))
-        .route("/api/v2/tenant/sso/session-token/sso-ticket", post(tenant::issue_ticket))
-        .route("/api/v2/tenant/sso/sso-ticket/verify", post(tenant::redeem_ticket))
-        .route("/api/v2/tenant/sso/session-token/refresh", post(tenant::refresh))
-        .route("/api/v2/tenant/users/{user_id}/disable", put(tenant::disable_user))
-        .route("/api/v2/tenant/users/{user_id}/enable", put(tenant::enable_user))
-        .route("/api/v2/tenant/users/user-by-mobile", post(tenant::user_by_mobile))
-        .route(JWKS_PATH, get(well_known::jwks))
-        .route("/.well-known/jwks.json", get(well_known::jwks))
-        .route("/api/v1/oauth2/.well-known/openid-configuration", get(well_known::discovery))
+    let api = routes().into_iter().fold(Router::new(), |api, route| api.route(route.path, route.handler));
+    http.docs
+        .as_ref()
+        .map_or(Router::new(), docs::router)
+        .merge(api)
         .fallback(|| async { error::Failure::new(ErrorCode::NotFound) })
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn_with_state(http.clone(), error::render))

@@ -9,6 +9,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Http;
@@ -118,8 +119,8 @@ fn device_fingerprint(fields: &mut Fields) -> Result<String, Failure> {
     }
 }
 
-#[derive(Serialize)]
-struct TicketAnswer<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct TicketAnswer<'a> {
     expire: u64,
     sso_ticket: &'a str,
 }
@@ -134,8 +135,8 @@ pub async fn issue_ticket(
     Ok(secret_json(&TicketAnswer { expire: TICKET_TTL.as_secs(), sso_ticket: ticket.expose() }))
 }
 
-#[derive(Serialize)]
-struct TicketUserAnswer<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct TicketUserAnswer<'a> {
     id: &'a str,
     #[serde(rename = "userName")]
     user_name: &'a str,
@@ -177,6 +178,11 @@ pub async fn enable_user(state: State<Http>, tenant: Tenant, path: UserIdInPath)
     set_status(state, tenant, path, UserStatus::Active).await
 }
 
+#[derive(Serialize, ToSchema)]
+pub(super) struct StatusAnswer<'a> {
+    user_id: &'a str,
+}
+
 /// What is not even text names no user.
 type UserIdInPath = Result<Path<String>, PathRejection>;
 
@@ -190,11 +196,11 @@ async fn set_status(
     let id = id.ok_or(Failure::new(ErrorCode::TenantUserNotFound))?;
     http.tenants.set_user_status(UserId(id), status).await?;
     tracing::info!(user.id = %id, tenant.client_id = %tenant, user.status = status.as_str(), "a tenant set a user's status");
-    Ok(secret_json(&serde_json::json!({ "user_id": id.to_string() })))
+    Ok(secret_json(&StatusAnswer { user_id: &id.to_string() }))
 }
 
-#[derive(Serialize)]
-struct UserAnswer<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct UserAnswer<'a> {
     user_id: &'a str,
     user_name: &'a str,
     name: &'a str,

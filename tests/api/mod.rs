@@ -6,6 +6,6 @@ mod id_token;
 mod login;
 mod lost_answer;
 mod sessions;
-mod tenant_token;
+pub mod tenant_token;
 pub mod tenants;
 mod well_known;
