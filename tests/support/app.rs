@@ -20,6 +20,8 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use tower::ServiceExt;
 
+use super::description::assert_described;
+
 pub const DEMO_CLIENT_ID: &str = "nTo1eRIub60vPb54WeE6aojPwYwImtl4";
 pub const SEED_TOKEN: &str = "ad12sasdsfe3dfdg3sc";
 pub const ISSUER: &str = "https://login.example.com/api/v1/oauth2";
@@ -71,8 +73,12 @@ impl TestApp {
         self.store.register_app(&app, self.clock.now()).await.unwrap();
     }
 
+    /// The answer is one that the API's description promises, or the test ends here.
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        Answer::read(self.router.clone().oneshot(request).await.unwrap()).await
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let answer = Answer::read(self.router.clone().oneshot(request).await.unwrap()).await;
+        assert_described(&method, &path, &answer);
+        answer
     }
 
     pub async fn get(&self, path: &str) -> Answer {

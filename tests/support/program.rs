@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::app::{Answer, Call, login};
+use super::description::assert_described;
 
 /// For everything that must happen; long enough for a machine that does something else as well.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -209,7 +210,9 @@ impl Program {
         drop(body);
         let url = format!("http://{}{}", self.listen, parts.uri);
         let request = self.client.request(parts.method, url).headers(parts.headers).body(call.body);
-        read(request.send().await?).await
+        let answer = read(request.send().await?).await?;
+        assert_described(&call.method, &call.path, &answer);
+        Ok(answer)
     }
 
     pub async fn get(&self, path: &str) -> Answer {
