@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::apps::Apps;
 use crate::clock::Clock;
 use crate::housekeeping;
+use crate::http::management::Management;
 use crate::http::{self, Docs, Http};
 use crate::id_token::IdTokens;
 use crate::ids::ClientId;
@@ -40,6 +41,7 @@ const SQLITE_WRITERS: usize = 1;
 pub struct App {
     http: Http,
     watched: Watched,
+    readiness: Arc<Readiness>,
     /// Of a role that signs calls to Alibaba Cloud.
     role: Option<Arc<RefreshedCredentials>>,
 }
@@ -73,15 +75,22 @@ impl StartError {
 }
 
 impl App {
-    /// Opens the parts over a store whose schema is in place.
-    pub async fn open(settings: &Settings, store: Arc<dyn Store>, clock: Clock) -> Result<Self, StartError> {
+    /// Opens the parts over a store whose schema is in place. From then on `management` shows them.
+    pub async fn open(
+        settings: &Settings,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        management: &Management,
+    ) -> Result<Self, StartError> {
+        let Management { readiness, metrics, .. } = management;
         let vault = Arc::new(open_vault(settings, &*store, &clock).await?);
         let keys = Arc::new(open_keys(settings, &store, &vault, &clock).await?);
         register_apps(settings, &*store, &clock).await?;
         let apps = Arc::new(Apps::open(Arc::clone(&store)).await?);
+        metrics.name_apps(&apps.sdk_apps());
 
         let session_writer = SessionWriter::start(
-            store.clone(),
+            Arc::new(metrics.sessions.meter(store.clone())),
             clock.clone(),
             session_writer::Config {
                 queue: settings.login.max_in_flight,
@@ -98,6 +107,7 @@ impl App {
             id_tokens: Arc::clone(&id_tokens),
             clock: clock.clone(),
             rules: session_rules(settings),
+            counters: metrics.sessions.counters.clone(),
         });
         let tenants = Arc::new(Tenants {
             store: Arc::clone(&store),
@@ -107,7 +117,7 @@ impl App {
         });
         let role = verifier::role_credentials(settings, &clock)?;
         let login = Login {
-            verifier: verifier::open(settings, &clock, role.as_ref())?,
+            verifier: Arc::new(verifier::open(settings, &clock, role.as_ref(), &metrics.verifier)?),
             vault,
             session_writer: session_writer.clone(),
             sessions: Arc::clone(&sessions),
@@ -128,7 +138,9 @@ impl App {
             tenants,
             apps,
             keys: Arc::clone(&keys),
+            metrics: Arc::clone(metrics),
             clock: clock.clone(),
+            trusted_proxies: Arc::new(settings.trusted_proxies()),
             default_locale: settings.i18n.default_locale,
             body_timeout: Duration::from_millis(settings.server.body_timeout_ms),
             docs: settings.serves_docs().then(|| Arc::new(Docs::new(settings.verifier.provider == Provider::Sandbox))),
@@ -138,7 +150,9 @@ impl App {
         if let Some(role) = &role {
             role.refresh_if_due().await;
         }
-        Ok(Self { http, watched: Watched { store, keys, session_writer, clock }, role })
+        let watched = Watched { store, keys, session_writer, clock };
+        readiness.started(watched.clone());
+        Ok(Self { http, watched, readiness: Arc::clone(readiness), role })
     }
 
     /// The public routes.
@@ -147,17 +161,17 @@ impl App {
     }
 
     /// Starts what keeps the snapshots fresh and readiness true; it runs until the runtime ends.
-    pub fn start_background(&self, readiness: &Arc<Readiness>) {
+    pub fn start_background(&self) {
         let (apps, keys) = (Arc::clone(&self.http.apps), Arc::clone(&self.http.keys));
         let clock = self.watched.clock.clone();
-        let (readiness, watched) = (Arc::clone(readiness), self.watched.clone());
+        let (readiness, watched) = (Arc::clone(&self.readiness), self.watched.clone());
         tokio::spawn(async move { apps.keep_fresh().await });
         if let Some(role) = self.role.clone() {
             tokio::spawn(async move { role.keep_fresh().await });
         }
         tokio::spawn(async move { keys.keep_fresh(&clock).await });
-        tokio::spawn(housekeeping::keep_clean(Arc::clone(&watched.store), watched.clock.clone()));
-        tokio::spawn(async move { readiness.watch(watched).await });
+        tokio::spawn(housekeeping::keep_clean(watched.store, watched.clock));
+        tokio::spawn(async move { readiness.watch().await });
     }
 
     /// Waits for the logins under way, which outlive their requests, then lets go of the database.

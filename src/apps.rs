@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::error_chain::Chain;
 use crate::ids::ClientId;
-use crate::store::{App, Store, StoreError};
+use crate::store::{App, AppKind, Store, StoreError};
 
 /// The application that development always has: the one of the contract's own example request.
 pub const DEMO_CLIENT_ID: &str = "nTo1eRIub60vPb54WeE6aojPwYwImtl4";
@@ -45,6 +45,20 @@ impl Apps {
             self.refresh(&mut read_at).await;
         }
         self.snapshot().get(client_id).cloned()
+    }
+
+    /// Whether the last snapshot has such an app of kind sdk, enabled or not.
+    pub fn has_sdk_app(&self, client_id: &ClientId) -> bool {
+        self.snapshot().get(client_id).is_some_and(|app| app.kind == AppKind::Sdk)
+    }
+
+    /// The ids of all apps of kind sdk, enabled or not, sorted.
+    pub fn sdk_apps(&self) -> Vec<ClientId> {
+        let snapshot = self.snapshot();
+        let sdk_apps = snapshot.values().filter(|app| app.kind == AppKind::Sdk);
+        let mut client_ids: Vec<_> = sdk_apps.map(|app| app.client_id.clone()).collect();
+        client_ids.sort_unstable();
+        client_ids
     }
 
     /// Refreshes until it is dropped.

@@ -14,18 +14,18 @@
 //! | 4 composition | [`cli`], [`server`], [`app`], [`settings`], [`telemetry`] | everything, and decides nothing |
 //! | 3 edge | [`http`] | HTTP in, HTTP out, in the contract's form |
 //! | 2 use cases | [`login`], [`session`], [`tenant`], [`readiness`], [`housekeeping`] | procedures; no axum, no SQL, no JSON of the wire |
-//! | 1 capabilities | [`verifier`], [`store`], [`session_writer`], [`apps`], [`keys`], [`id_token`], [`vault`] | each its own outside world, and its own error |
-//! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`locale`], [`clock`], [`error_chain`] | plain types, no network, no database |
+//! | 1 capabilities | [`verifier`], [`store`], [`session_writer`], [`apps`], [`keys`], [`id_token`], [`vault`], [`metrics`] | each its own outside world, and its own error |
+//! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`locale`], [`clock`], [`error_chain`], [`hex`], [`trace`], [`client_address`] | plain types, no network, no database |
 //!
 //! Below floor 4 only [`http`] may name axum and utoipa; only [`store`] may name sqlx; only [`verifier`] and
-//! `cli::healthcheck` may name reqwest.
+//! `cli::healthcheck` may name reqwest; only [`metrics`] may name prometheus_client.
 //!
 //! # A login in eight steps
 //!
 //! 1. [`server::Server::run`] accepts the connection. [`http::router`] gives the request its id and its span, and its
 //!    handler reads the request in the contract's order of checks: the device headers, then `X-client-id` against the
 //!    snapshot in [`apps::Apps`], then the body, read by an extractor of our own.
-//! 2. [`login::Login::log_in`] joins an equal login that is under way, or takes a place in the session writer's queue
+//! 2. [`login::Login::begin`] joins an equal login that is under way, or takes a place in the session writer's queue
 //!    ([`session_writer::SessionWriter::admit`]). If the database takes no writes, or too many logins wait, the answer is
 //!    "busy" here, with the token unspent.
 //! 3. It goes on in a task of its own: a client that goes away must not turn a spent token into nothing.
@@ -51,10 +51,12 @@
 pub mod app;
 pub mod apps;
 pub mod cli;
+pub mod client_address;
 pub mod clock;
 pub mod device;
 pub mod error_chain;
 pub mod error_code;
+pub mod hex;
 pub mod housekeeping;
 pub mod http;
 pub mod id_token;
@@ -62,6 +64,7 @@ pub mod ids;
 pub mod keys;
 pub mod locale;
 pub mod login;
+pub mod metrics;
 pub mod phone_number;
 pub mod readiness;
 pub mod server;
@@ -72,5 +75,6 @@ pub mod settings;
 pub mod store;
 pub mod telemetry;
 pub mod tenant;
+pub mod trace;
 pub mod vault;
 pub mod verifier;

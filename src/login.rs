@@ -3,16 +3,18 @@
 //! From the moment its token may leave this machine, a login runs in a task of its own: a client that goes away must
 //! not turn a spent token into nothing.
 
+mod under_way;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use self::under_way::{Ended, Procedure, Reached, SignedIn};
 use crate::clock::Clock;
 use crate::device::Device;
 use crate::id_token::IdTokens;
@@ -22,8 +24,11 @@ use crate::session::{Bearer, Grant, SessionError, Sessions};
 use crate::session_token::SessionToken;
 use crate::session_writer::{Admission, Refused, SessionWriter, WriteError};
 use crate::store::{App, CandidateUser, NewSession, Opened, Outcome};
+use crate::trace::TraceContext;
 use crate::vault::Vault;
-use crate::verifier::{AccessToken, PhoneNumberVerifier, ReplayKey, TokenState, Verified, VerifierError};
+use crate::verifier::{AccessToken, CallContext, PhoneNumberVerifier, ReplayKey, TokenState, Verified, VerifierError};
+
+pub use self::under_way::{Subject, UnderWay};
 
 /// The capabilities a login needs, and the rules it follows.
 pub struct Login {
@@ -57,6 +62,8 @@ pub struct LoginRequest {
     pub device: Device,
     pub access_token: AccessToken,
     pub request_id: RequestId,
+    /// The request's span.
+    pub trace: TraceContext,
 }
 
 #[derive(Debug)]
@@ -125,36 +132,14 @@ struct TwinKey {
     device_fingerprint: String,
 }
 
-/// The outcome of a login's task, for everybody who waits for it.
-type Procedure = Shared<BoxFuture<'static, Result<Arc<SignedIn>, Arc<LoginError>>>>;
-
-struct SignedIn {
-    grant: Grant,
-    new_user: bool,
-    /// Opened by this very procedure, not found again.
-    fresh: bool,
-}
-
 impl Login {
-    /// Exchanges the token, finds or registers the user, opens a session and signs an id_token.
-    pub async fn log_in(self: &Arc<Self>, request: LoginRequest) -> Result<LoggedIn, Arc<LoginError>> {
+    /// Begins to exchange the token, to find or register the user and to open a session; or joins an equal login that is
+    /// at it. The place in the session writer's queue is taken here: the last check before the token is spent.
+    pub fn begin(self: &Arc<Self>, request: LoginRequest) -> Result<UnderWay, Arc<LoginError>> {
         let (procedure, is_twin) = self.join_or_start(request)?;
-        let Ok(signed_in) = tokio::time::timeout(self.rules.timeout, procedure).await else {
-            return Err(Arc::new(LoginError::TimedOut));
-        };
-        let SignedIn { grant, new_user, fresh } = &*signed_in?;
-        let now = self.clock.now();
-        Ok(LoggedIn {
-            session_token: grant.session_token.clone(),
-            expires_in_seconds: if *fresh { self.rules.session_ttl.as_secs() } else { grant.expires_in_seconds(now) },
-            id_token: grant.id_token(&self.id_tokens, now).map_err(|error| Arc::new(error.into()))?,
-            user_id: grant.user.id,
-            new_user: *new_user && !is_twin,
-        })
+        Ok(UnderWay { login: Arc::clone(self), procedure, is_twin })
     }
 
-    /// Joins the twin that is under way, or starts a procedure of its own. The place in the session writer's queue is
-    /// taken here: the last check before the token is spent.
     fn join_or_start(self: &Arc<Self>, request: LoginRequest) -> Result<(Procedure, bool), Arc<LoginError>> {
         if !self.rules.repeats_answers {
             return Ok((self.start(request, None)?, false));
@@ -178,14 +163,22 @@ impl Login {
         let login = Arc::clone(self);
         let task = async move {
             let _registered = Registered { twins: &login.twins, key };
-            login.run(admission, request).await.map(Arc::new).map_err(Arc::new)
+            let mut reached = Reached::default();
+            let outcome = login.run(admission, request, &mut reached).await.map_err(Arc::new);
+            Ended { outcome, reached }
         };
         let task = self.tasks.spawn(task.in_current_span());
-        Ok(task.map(|ended| ended.unwrap_or_else(|failed| Err(Arc::new(LoginError::Task(failed))))).boxed().shared())
+        let failed = |failed| Ended { outcome: Err(Arc::new(LoginError::Task(failed))), reached: Reached::default() };
+        Ok(task.map(move |ended| Arc::new(ended.unwrap_or_else(failed))).boxed().shared())
     }
 
-    async fn run(&self, admission: Admission, request: LoginRequest) -> Result<SignedIn, LoginError> {
-        match self.sign_in(admission, &request).await {
+    async fn run(
+        &self,
+        admission: Admission,
+        request: LoginRequest,
+        reached: &mut Reached,
+    ) -> Result<SignedIn, LoginError> {
+        match self.sign_in(admission, &request, reached).await {
             Err(error) if error.rejects_token() && self.rules.repeats_answers => {
                 let bearer =
                     Bearer { client_id: Some(&request.app.client_id), device_fingerprint: &request.device.fingerprint };
@@ -196,8 +189,15 @@ impl Login {
         }
     }
 
-    async fn sign_in(&self, admission: Admission, request: &LoginRequest) -> Result<SignedIn, LoginError> {
-        let verified = self.verifier.verify(&request.access_token, &request.request_id).await?;
+    async fn sign_in(
+        &self,
+        admission: Admission,
+        request: &LoginRequest,
+        reached: &mut Reached,
+    ) -> Result<SignedIn, LoginError> {
+        let call = CallContext { request_id: request.request_id.clone(), trace: request.trace.child() };
+        let verified = self.verifier.verify(&request.access_token, &call).await?;
+        reached.number = Some(verified.number.clone());
         let session_token = SessionToken::generate();
         let session = self.new_session(request, &verified, &session_token);
         let (session_id, opened_at, expires_at) = (session.id, session.created_at, session.expires_at);

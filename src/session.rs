@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::id_token::{IdTokens, Subject};
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::keys::SigningKeyError;
+use crate::metrics::SessionCounters;
 use crate::phone_number::PhoneNumber;
 use crate::session_token::SessionToken;
 use crate::store::{Profile, Rotation, SessionKey, Store, StoreError, StoredSession, Superseded, UserStatus};
@@ -31,6 +32,7 @@ pub struct Sessions {
     pub id_tokens: Arc<IdTokens>,
     pub clock: Clock,
     pub rules: Rules,
+    pub counters: SessionCounters,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -176,9 +178,11 @@ impl Sessions {
             }
         };
         let grant = live.grant(session_token);
+        let id_token = grant.id_token(&self.id_tokens, now)?;
+        self.counters.refreshed.inc();
         Ok(Refreshed {
             expires_in_seconds: grant.expires_in_seconds(now),
-            id_token: grant.id_token(&self.id_tokens, now)?,
+            id_token,
             user_id: grant.user.id,
             session_token: grant.session_token,
         })
@@ -196,6 +200,9 @@ impl Sessions {
             self.check_grace(&session, superseded, now)?;
         }
         self.store.revoke_session(session.id, now).await?;
+        if session.revoked_at.is_none() {
+            self.counters.revoked.inc();
+        }
         Ok(session.id)
     }
 
@@ -254,6 +261,7 @@ impl Sessions {
             Some(sealed) if in_window && session.first_used_at.is_none() => {
                 let token = self.vault.open_answer(access_token, session.id, sealed)?;
                 tracing::info!(event = "answer_repeated", session.id = %session.id, "a login is answered once more");
+                self.counters.answers_repeated.inc();
                 Ok(Some(live.grant(token)))
             }
             _ => Ok(None),

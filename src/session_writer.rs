@@ -107,6 +107,16 @@ impl SessionWriter {
         Ok(Admission { place, phase_timeout: self.shared.config.phase_timeout })
     }
 
+    /// Places taken: each from the admission of a login until its batch sets out.
+    pub fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// How many places there are.
+    pub fn limit(&self) -> usize {
+        self.queue.max_capacity()
+    }
+
     /// False from a failed batch to the next successful write.
     pub fn is_healthy(&self) -> bool {
         !self.shared.failing.load(Ordering::Relaxed)

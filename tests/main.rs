@@ -10,6 +10,7 @@ mod api;
 mod docs;
 mod house;
 mod keys;
+mod metrics;
 mod program;
 mod races;
 mod settings;

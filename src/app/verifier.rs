@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::StartError;
 use crate::clock::Clock;
+use crate::metrics::{MeteredVerifier, VerifierMetrics};
 use crate::settings::{CredentialsKind, Provider, Settings};
 use crate::verifier::PhoneNumberVerifier;
 use crate::verifier::aliyun::{
@@ -24,17 +25,23 @@ pub fn open(
     settings: &Settings,
     clock: &Clock,
     role: Option<&Arc<RefreshedCredentials>>,
-) -> Result<Arc<dyn PhoneNumberVerifier>, StartError> {
-    Ok(match settings.verifier.provider {
-        Provider::Sandbox => Arc::new(SandboxVerifier::new()),
+    metrics: &VerifierMetrics,
+) -> Result<MeteredVerifier, StartError> {
+    // Every call is that of a login which has a place, so there are never more.
+    let limit = settings.login.max_in_flight;
+    let (verifier, limit): (Arc<dyn PhoneNumberVerifier>, _) = match settings.verifier.provider {
+        Provider::Sandbox => (Arc::new(SandboxVerifier::new()), limit),
         Provider::Aliyun => {
             let credentials: Arc<dyn CredentialsSource> = match role {
                 Some(role) => Arc::clone(role) as _,
                 None => Arc::new(static_credentials(settings)?),
             };
-            Arc::new(AliyunVerifier::new(aliyun_config(settings, credentials), clock.clone())?)
+            let config = aliyun_config(settings, credentials);
+            let limit = limit.min(config.max_in_flight);
+            (Arc::new(AliyunVerifier::new(config, clock.clone())?), limit)
         }
-    })
+    };
+    Ok(metrics.meter(verifier, limit))
 }
 
 fn aliyun_config(settings: &Settings, credentials: Arc<dyn CredentialsSource>) -> aliyun::Config {

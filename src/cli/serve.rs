@@ -12,7 +12,9 @@ use super::CliError;
 use crate::app::{self, App, StartError};
 use crate::clock::Clock;
 use crate::error_chain::Chain;
-use crate::http::{self, DOCS_PATH, LOGIN_PATH, health};
+use crate::http::management::{self, Management};
+use crate::http::{self, DOCS_PATH, LOGIN_PATH};
+use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::server::{self, Phase, Server, Shutdown};
 use crate::settings::{DEMO_CLIENT_ID, Environment, Provider, Settings};
@@ -20,7 +22,7 @@ use crate::telemetry;
 
 /// Pauses between tries to reach the database at start: doubled from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(1);
+const LAST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -31,6 +33,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Serves until a signal. The management listener is up from the beginning: while the database cannot be reached the
 /// process lives and is not ready, and the public port opens once it can be.
 pub async fn run(mut settings: Settings) -> Result<(), CliError> {
+    let started = Clock::system().now();
     let _telemetry = telemetry::init(settings.log.format);
     let shutdown = Shutdown::new();
     let signals = server::signals(shutdown.clone())?;
@@ -45,16 +48,21 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
         "starting"
     );
     let readiness = Arc::new(Readiness::default());
+    let shown = Management {
+        readiness: Arc::clone(&readiness),
+        metrics: Arc::new(Metrics::new(started)),
+        lost_log_lines: telemetry::lost_lines,
+    };
     let management_end = Shutdown::new();
-    let management = serve_on(management, health::router(Arc::clone(&readiness)), &settings);
+    let management = serve_on(management, management::router(shown.clone()), &settings);
     let management = tokio::spawn(management.run(management_end.clone()));
 
     let app = tokio::select! {
-        app = open_app(&settings) => app?,
+        app = open_app(&settings, &shown) => app?,
         () = shutdown.reached(Phase::Draining) => return Ok(()),
     };
     let public = public.listen()?;
-    app.start_background(&readiness);
+    app.start_background();
     announce(&settings)?;
 
     let draining = shutdown.clone();
@@ -116,7 +124,7 @@ impl Bound {
 }
 
 /// Opens the app, waiting for a database that cannot be reached; what waiting cannot mend ends the start.
-async fn open_app(settings: &Settings) -> Result<App, StartError> {
+async fn open_app(settings: &Settings, management: &Management) -> Result<App, StartError> {
     let store = app::open_store(settings).await?;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -125,7 +133,7 @@ async fn open_app(settings: &Settings) -> Result<App, StartError> {
             for warning in store.deployment_warnings().await? {
                 tracing::warn!("{warning}");
             }
-            App::open(settings, Arc::clone(&store), Clock::system()).await
+            App::open(settings, Arc::clone(&store), Clock::system(), management).await
         };
         match opened.await {
             Err(error) if error.is_transient() => {

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::request_id::HeaderId;
+use super::request_id::{HeaderId, trace_of};
 use super::{Http, LOGIN_PATH, TENANT_TOKEN_PATH};
 use crate::error_code::ErrorCode;
 use crate::locale::Locale;
@@ -270,7 +270,8 @@ pub fn refuse_host(parts: &Parts, default_locale: Locale, now: OffsetDateTime) -
     let locale = language(&parts.headers).unwrap_or(default_locale);
     write(&mut response, &failure, locale, Form::of(parts.uri.path()));
     let id = HeaderId::of(&parts.headers, now);
-    tracing::info!(request.id = %id.0, error.code = failure.code.number(), "request without one host");
+    let trace_id = trace_of(&parts.headers).trace_id;
+    tracing::info!(request.id = %id.0, trace.id = %trace_id, error.code = failure.code.number(), "request without one host");
     id.write(response.headers_mut());
     response
 }

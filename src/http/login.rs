@@ -12,6 +12,7 @@ use super::error::Failure;
 use super::json::{Fields, FromFields, Json, secret_json};
 use crate::ids::RequestId;
 use crate::login::{LoggedIn, LoginRequest};
+use crate::trace::TraceContext;
 use crate::verifier::AccessToken;
 
 #[derive(Debug)]
@@ -42,11 +43,12 @@ pub(super) struct LoginAnswer<'a> {
 pub async fn log_in(
     State(http): State<Http>,
     Extension(request_id): Extension<RequestId>,
+    Extension(trace): Extension<TraceContext>,
     DeviceHeaders(device): DeviceHeaders,
     SdkApp(app): SdkApp,
     Json(LoginBody { access_token }): Json<LoginBody>,
 ) -> Result<Response, Failure> {
-    let logged_in = http.login.log_in(LoginRequest { app, device, access_token, request_id }).await?;
+    let logged_in = http.login.begin(LoginRequest { app, device, access_token, request_id, trace })?.answer().await?;
     Ok(answer(&logged_in))
 }
 

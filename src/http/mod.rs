@@ -3,14 +3,16 @@
 
 mod access_log;
 mod body;
+mod client_address;
 mod device;
 mod docs;
 mod error;
-pub mod health;
 mod json;
 mod login;
+pub mod management;
 pub mod openapi;
 mod request_id;
+mod request_metrics;
 mod route;
 mod session;
 mod tenant;
@@ -25,11 +27,13 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::apps::Apps;
+use crate::client_address::TrustedProxies;
 use crate::clock::Clock;
 use crate::error_code::ErrorCode;
 use crate::keys::Keys;
 use crate::locale::Locale;
 use crate::login::Login;
+use crate::metrics::Metrics;
 use crate::session::Sessions;
 use crate::tenant::Tenants;
 
@@ -41,6 +45,7 @@ pub use error::refuse_host;
 
 pub const LOGIN_PATH: &str = "/api/v2/sdk/login/aliyun-mobile-auth";
 pub const JWKS_PATH: &str = "/api/v1/oauth2/keys";
+pub const WELL_KNOWN_JWKS_PATH: &str = "/.well-known/jwks.json";
 pub const TENANT_TOKEN_PATH: &str = "/api/v2/tenant/token";
 /// Every issuer ends in this.
 pub const ISSUER_PATH: &str = "/api/v1/oauth2";
@@ -53,7 +58,9 @@ pub struct Http {
     pub tenants: Arc<Tenants>,
     pub apps: Arc<Apps>,
     pub keys: Arc<Keys>,
+    pub metrics: Arc<Metrics>,
     pub clock: Clock,
+    pub trusted_proxies: Arc<TrustedProxies>,
     pub default_locale: Locale,
     /// From a request's head to the last byte of its body.
     pub body_timeout: Duration,
@@ -76,7 +83,7 @@ fn routes() -> [Route; 14] {
         Route::put("/api/v2/tenant/users/{user_id}/enable", tenant::enable_user, &users::ENABLE),
         Route::post("/api/v2/tenant/users/user-by-mobile", tenant::user_by_mobile, &users::BY_MOBILE),
         Route::get(JWKS_PATH, well_known::jwks, &public_keys::KEYS_OF_THE_VENDOR),
-        Route::get("/.well-known/jwks.json", well_known::jwks, &public_keys::KEYS_WELL_KNOWN),
+        Route::get(WELL_KNOWN_JWKS_PATH, well_known::jwks, &public_keys::KEYS_WELL_KNOWN),
         Route::get("/api/v1/oauth2/.well-known/openid-configuration", well_known::discovery, &public_keys::DISCOVERY),
     ]
 }
@@ -92,6 +99,8 @@ pub fn router(http: Http) -> Router {
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn_with_state(http.clone(), error::render))
         .layer(from_fn(access_log::record))
+        .layer(from_fn_with_state(http.clone(), request_metrics::count))
+        .layer(from_fn_with_state(http.clone(), client_address::find))
         .layer(from_fn_with_state(http.clone(), request_id::assign))
         .with_state(http)
 }

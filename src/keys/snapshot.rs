@@ -28,6 +28,8 @@ pub struct KeySnapshot {
     pub jwks: JwkSetDocument,
     /// The algorithms of the published keys, sorted.
     pub algorithms: Vec<String>,
+    /// When each of the published keys was made, and what it did at the time of the reading.
+    pub made: Vec<(KeyState, OffsetDateTime)>,
     pub(super) pairs: Pairs,
     pub(super) read_at: Instant,
 }
@@ -59,13 +61,16 @@ impl KeySnapshot {
         let mut pairs = Pairs::new();
         let mut active = None;
         let mut next = Vec::new();
+        let mut made = Vec::new();
         let mut rows: Vec<_> = lifecycle.published(now).collect();
         rows.sort_by_key(|row| row.generation);
         for row in rows {
             let key = parsed.get(&row.kid).map_or_else(|| open(row, vault).map(Arc::new), |key| Ok(Arc::clone(key)))?;
             pairs.insert(row.kid.clone(), Arc::clone(&key));
             let signer = Signer { key, from: row.signs_from };
-            match lifecycle.state(row, now) {
+            let state = lifecycle.state(row, now);
+            made.push((state, row.created_at));
+            match state {
                 KeyState::Active => active = Some(signer),
                 KeyState::Next => next.push(signer),
                 KeyState::Retiring | KeyState::Gone => {}
@@ -74,7 +79,7 @@ impl KeySnapshot {
         let active = active.ok_or(KeysError::NoKey)?;
         let algorithms: BTreeSet<_> = pairs.values().map(|key| key.alg().as_str().to_owned()).collect();
         let algorithms = algorithms.into_iter().collect();
-        Ok(Self { active, next, jwks: jwk_set(&pairs), algorithms, pairs, read_at })
+        Ok(Self { active, next, jwks: jwk_set(&pairs), algorithms, made, pairs, read_at })
     }
 
     /// The key that signs at `now`. Never an older one than at the time of the reading, even if a clock goes back.

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::error::Problem;
 use super::{Aliyun, CredentialsKind, Environment, Provider, Settings};
+use crate::client_address::TrustedProxies;
 use crate::http::ISSUER_PATH;
 use crate::ids::ClientId;
 use crate::keys::LONGEST_ID_TOKEN_LIFE_SECONDS;
@@ -129,6 +130,9 @@ impl Findings {
     fn addresses(&mut self, settings: &Settings) {
         if let Some(url) = &settings.database.url {
             self.database_url(url.expose_secret());
+        }
+        if let Err((index, why)) = TrustedProxies::parse(settings.server.trusted_proxies.iter().map(String::as_str)) {
+            self.add("server.trusted_proxies", format!("number {}: {why}", index + 1));
         }
         let aliyun = &settings.verifier.aliyun;
         let message = "must be an http:// or https:// URL without user, query or fragment";

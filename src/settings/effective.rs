@@ -9,6 +9,7 @@ use toml::{Table, Value};
 use super::reference::{Reference, reference};
 use super::{Aliyun, AppSetting, CredentialsChoice, DocsChoice, Environment, IdToken, Provider, Settings, redact};
 use crate::apps::DEMO_CLIENT_ID;
+use crate::client_address::TrustedProxies;
 use crate::http::ISSUER_PATH;
 use crate::vault::MasterKeys;
 
@@ -108,6 +109,11 @@ impl Settings {
         } else {
             DatabaseKind::Postgres
         }
+    }
+
+    /// Whose word on a client's address is taken.
+    pub fn trusted_proxies(&self) -> TrustedProxies {
+        TrustedProxies::parse(self.server.trusted_proxies.iter().map(String::as_str)).unwrap_or_default()
     }
 
     /// The applications to register at start: the configured ones, and in development the demo app.

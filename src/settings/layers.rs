@@ -39,15 +39,18 @@ enum Kind {
     Integer,
     Text,
     OptionalText,
+    /// Of text; in a variable with commas between.
+    List,
     Tables,
 }
 
 impl Kind {
-    fn of(default: &Value) -> Self {
+    fn of(key: &str, default: &Value) -> Self {
         match default {
             Value::Boolean(_) => Self::Boolean,
             Value::Integer(_) => Self::Integer,
-            Value::Array(_) => Self::Tables,
+            Value::Array(_) if key == "apps" => Self::Tables,
+            Value::Array(_) => Self::List,
             _ => Self::Text,
         }
     }
@@ -57,6 +60,7 @@ impl Kind {
             Self::Boolean => value.is_bool(),
             Self::Integer => value.is_integer(),
             Self::Text | Self::OptionalText => value.is_str(),
+            Self::List => value.as_array().is_some_and(|values| values.iter().all(Value::is_str)),
             Self::Tables => value.is_array(),
         }
     }
@@ -66,6 +70,9 @@ impl Kind {
             Self::Boolean => text.parse().ok().map(Value::Boolean),
             Self::Integer => text.parse().ok().map(Value::Integer),
             Self::Text | Self::OptionalText => Some(Value::String(text.to_owned())),
+            Self::List => {
+                Some(text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().into())
+            }
             Self::Tables => None,
         }
     }
@@ -75,6 +82,7 @@ impl Kind {
             Self::Boolean => "must be true or false",
             Self::Integer => "must be a whole number",
             Self::Text | Self::OptionalText => "must be a string",
+            Self::List => "must be an array of strings, or in a variable text with commas between",
             Self::Tables => "must be an array of tables, in a file",
         }
     }
@@ -92,7 +100,7 @@ pub fn defaults() -> (Layer, Keys) {
         layer.insert(key, Entry { value, origin: Origin::Defaults });
         None::<()>
     });
-    let kind = |key: &str| layer.get(key).map_or(Kind::OptionalText, |entry| Kind::of(&entry.value));
+    let kind = |key: &str| layer.get(key).map_or(Kind::OptionalText, |entry| Kind::of(key, &entry.value));
     let keys = reference().into_iter().map(|row| (row.key.clone(), kind(&row.key))).collect();
     (layer, Keys(keys))
 }

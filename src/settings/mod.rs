@@ -61,6 +61,8 @@ pub enum Environment {
 pub struct Server {
     pub listen: SocketAddr,
     pub management_listen: SocketAddr,
+    /// As text; [`Settings::trusted_proxies`] reads them.
+    pub trusted_proxies: Vec<String>,
     pub max_connections: usize,
     pub idle_timeout_seconds: u64,
     pub header_timeout_seconds: u64,

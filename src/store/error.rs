@@ -26,8 +26,41 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What [`StoreError::kind`] may say.
+    pub const KINDS: [&'static str; 6] = ["unavailable", "conflict", "data", "corrupt", "schema", "other"];
+
+    /// A short, bounded name of the kind, for metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Conflict(_) => "conflict",
+            Self::Data(_) => "data",
+            Self::Corrupt { .. } => "corrupt",
+            Self::Schema(_) => "schema",
+            Self::Other(_) => "other",
+        }
+    }
+
     /// Whether the same call may be repeated, on a fresh connection.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Conflict(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_listed() {
+        let errors = [
+            StoreError::Unavailable("a".into()),
+            StoreError::Conflict("a".into()),
+            StoreError::Data("a".into()),
+            StoreError::Corrupt { what: "a" },
+            StoreError::Schema("a".to_owned()),
+            StoreError::Other("a".into()),
+        ];
+        assert_eq!(errors.map(|error| error.kind()), StoreError::KINDS);
     }
 }

@@ -7,6 +7,7 @@ pub mod postgres;
 pub mod sqlite;
 
 mod error;
+mod pool;
 mod rows;
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 
 pub use error::StoreError;
+pub use pool::PoolState;
 pub use rows::*;
 
 /// The login's own part of a store, and all that the session writer may use of it.
@@ -36,6 +38,8 @@ pub trait OpenSessions: Send + Sync {
 pub trait Store: OpenSessions {
     /// `postgres` or `sqlite`, for people.
     fn kind(&self) -> &'static str;
+
+    fn pool_state(&self) -> PoolState;
 
     /// Brings the schema to this program's version. One migrator at a time; the others wait for it.
     async fn migrate(&self) -> Result<(), StoreError>;

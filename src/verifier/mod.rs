@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use crate::ids::RequestId;
 use crate::phone_number::PhoneNumber;
 use crate::session_token::sha256;
+use crate::trace::TraceContext;
 
 /// Exchanges a single-use access token for the phone number behind it.
 ///
@@ -19,8 +20,16 @@ use crate::session_token::sha256;
 /// wait, and never send one token twice: a call is billed, and its token is spent by it.
 #[async_trait]
 pub trait PhoneNumberVerifier: Send + Sync {
-    /// `request_id` travels along as a serial number for support cases.
-    async fn verify(&self, token: &AccessToken, request_id: &RequestId) -> Result<Verified, VerifierError>;
+    async fn verify(&self, token: &AccessToken, call: &CallContext) -> Result<Verified, VerifierError>;
+}
+
+/// What a call is told by, here and at the verifier.
+#[derive(Debug, Clone)]
+pub struct CallContext {
+    /// Travels along as a serial number for support cases.
+    pub request_id: RequestId,
+    /// The call's own span.
+    pub trace: TraceContext,
 }
 
 /// What a verifier vouches for.
@@ -144,6 +153,10 @@ impl VerifierError {
         }
     }
 
+    /// What [`VerifierError::kind`] may say.
+    pub const KINDS: [&'static str; 7] =
+        ["token_rejected", "ambiguous", "misconfigured", "busy", "unreachable", "no_answer", "not_a_number"];
+
     /// A short, bounded name of the kind, for metrics and logs.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -171,5 +184,20 @@ mod tests {
         }
         let token = AccessToken::parse("canary").unwrap();
         assert!(!format!("{token:?}{:?}", token.replay_key()).contains("canary"));
+    }
+
+    #[test]
+    fn every_kind_is_listed() {
+        let code = String::new;
+        let errors = [
+            VerifierError::TokenRejected { code: code() },
+            VerifierError::Ambiguous { code: code() },
+            VerifierError::Misconfigured { code: code() },
+            VerifierError::Busy { reason: code() },
+            VerifierError::Unreachable("a".into()),
+            VerifierError::NoAnswer { reason: code(), source: None },
+            VerifierError::NotANumber,
+        ];
+        assert_eq!(errors.map(|error| error.kind()), VerifierError::KINDS);
     }
 }

@@ -18,8 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{AccessToken, PhoneNumberVerifier, ReplayKey, Verified, VerifierError};
-use crate::ids::RequestId;
+use super::{AccessToken, CallContext, PhoneNumberVerifier, ReplayKey, Verified, VerifierError};
 use crate::phone_number::PhoneNumber;
 
 /// The example of the API's documentation. It has no replay key, so that the example works again and again.
@@ -57,7 +56,7 @@ impl fmt::Debug for SandboxVerifier {
 
 #[async_trait]
 impl PhoneNumberVerifier for SandboxVerifier {
-    async fn verify(&self, token: &AccessToken, _request_id: &RequestId) -> Result<Verified, VerifierError> {
+    async fn verify(&self, token: &AccessToken, _: &CallContext) -> Result<Verified, VerifierError> {
         match Wish::parse(token.expose()).ok_or_else(rejected)? {
             Wish::Repeatable(number) => Ok(Verified { number, replay_key: None }),
             Wish::Busy => Err(VerifierError::Busy { reason: "the token asked for it".to_owned() }),
@@ -136,10 +135,13 @@ impl UsedTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::RequestId;
+    use crate::trace::TraceContext;
     use crate::verifier::TokenState;
 
     async fn verify(verifier: &SandboxVerifier, token: &str) -> Result<Verified, VerifierError> {
-        verifier.verify(&AccessToken::parse(token).unwrap(), &RequestId::parse("request").unwrap()).await
+        let call = CallContext { request_id: RequestId::parse("request").unwrap(), trace: TraceContext::root(false) };
+        verifier.verify(&AccessToken::parse(token).unwrap(), &call).await
     }
 
     #[tokio::test]

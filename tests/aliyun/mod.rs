@@ -15,14 +15,16 @@ use std::time::Duration;
 
 use oneclick_login::clock::Clock;
 use oneclick_login::ids::RequestId;
+use oneclick_login::trace::TraceContext;
 use oneclick_login::verifier::aliyun::{AliyunVerifier, Config, Credentials, StaticCredentials};
-use oneclick_login::verifier::{AccessToken, PhoneNumberVerifier, Verified, VerifierError};
+use oneclick_login::verifier::{AccessToken, CallContext, PhoneNumberVerifier, Verified, VerifierError};
 use secrecy::SecretString;
 use time::macros::datetime;
 
 pub const ACCESS_KEY_ID: &str = "LTAI5tTESTaccessKeyId01";
 pub const ACCESS_KEY_SECRET: &str = "canary-secret-0123456789ab";
 pub const TOKEN: &str = "canary-token/+==";
+pub const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 pub const SUCCESS: &str =
     r#"{"Code":"OK","Message":"OK","RequestId":"8906582E","GetMobileResultDTO":{"Mobile":"13900001234"}}"#;
 
@@ -67,5 +69,6 @@ pub async fn verify(verifier: &AliyunVerifier) -> Result<Verified, VerifierError
 pub async fn verify_token(verifier: &AliyunVerifier, token: &str) -> Result<Verified, VerifierError> {
     let token = AccessToken::parse(token).expect("the tests' tokens have the form");
     let request_id = RequestId::parse("request-1").expect("the tests' request id has the form");
-    verifier.verify(&token, &request_id).await
+    let trace = TraceContext::parse(TRACEPARENT).expect("the recommendation's own example");
+    verifier.verify(&token, &CallContext { request_id, trace }).await
 }

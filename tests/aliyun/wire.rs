@@ -8,7 +8,8 @@ use oneclick_login::verifier::aliyun::{AliyunVerifier, Config, Credentials, Cred
 use secrecy::SecretString;
 
 use super::peer::{Conduct, Peer, Received, http};
-use super::{ACCESS_KEY_ID, ACCESS_KEY_SECRET, SUCCESS, clock, config, credentials, verifier, verify, verify_token};
+use super::{ACCESS_KEY_ID, ACCESS_KEY_SECRET, SUCCESS, TRACEPARENT};
+use super::{clock, config, credentials, verifier, verify, verify_token};
 
 async fn peer() -> Peer {
     Peer::start(Conduct::Answer(http("200 OK", SUCCESS))).await
@@ -43,6 +44,7 @@ async fn a_call_is_a_signed_post_with_an_empty_body_and_says_so() {
     ));
     assert_eq!(request.only_header("host"), peer.host);
     assert_eq!(request.only_header("content-length"), "0");
+    assert_eq!(request.only_header("traceparent"), TRACEPARENT);
     assert_eq!(request.only_header("x-acs-action"), "GetMobile");
     assert_eq!(request.only_header("x-acs-version"), "2017-05-25");
     assert_eq!(request.only_header("x-acs-date"), "2026-03-01T08:30:00Z");

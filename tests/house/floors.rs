@@ -17,11 +17,12 @@ struct Reserved {
     composition: bool,
 }
 
-const RESERVED: [Reserved; 4] = [
+const RESERVED: [Reserved; 5] = [
     Reserved { name: "axum", modules: &["http"], composition: true },
     Reserved { name: "utoipa", modules: &["http"], composition: false },
     Reserved { name: "sqlx", modules: &["store"], composition: false },
     Reserved { name: "reqwest", modules: &["verifier", "cli::healthcheck"], composition: false },
+    Reserved { name: "prometheus_client", modules: &["metrics"], composition: false },
 ];
 
 const COMPOSITION: u8 = 4;
@@ -157,6 +158,7 @@ fn a_planted_violation_is_found_with_its_file_line_and_import() {
     assert_eq!(found("src/http/mod.rs", "use reqwest::Client;\nuse sqlx::Row;").len(), 2);
     assert_eq!(found("src/main.rs", "use sqlx::Row;").len(), 1);
     assert_eq!(found("src/cli/user.rs", "use reqwest::Client;").len(), 1);
+    assert_eq!(found("src/http/mod.rs", "use prometheus_client::registry::Registry;").len(), 1);
 
     for (path, text) in [
         ("src/http/mod.rs", "use axum::Router; use crate::{login, store};"),

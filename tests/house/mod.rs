@@ -3,6 +3,7 @@
 
 mod files;
 mod floors;
+mod metrics;
 mod paths;
 mod readme;
 mod source;

@@ -94,6 +94,12 @@ fn assert_nothing_leaks(program: &Program, answers: &[Answer]) {
     }
 }
 
+async fn assert_not_in_metrics(program: &Program, answers: &[Answer]) {
+    let shown = String::from_utf8(program.metrics("").await.body).unwrap();
+    assert!(shown.contains("oneclick_logins_total"), "{shown}");
+    assert_absent(&secrets(answers), &shown, "the metrics");
+}
+
 fn with_canaries(peer: &GetMobile, setup: Setup) -> Setup {
     peer.verifies_for(setup).set("ONECLICK_SECRETS__MASTER_KEY", MASTER_KEY).set("RUST_LOG", "trace")
 }
@@ -115,6 +121,7 @@ async fn on_sqlite_nothing_secret_is_logged_answered_or_kept_in_the_clear() {
         }
     };
     files("while it runs");
+    assert_not_in_metrics(&program, &answers).await;
     program.end().await;
     files("at the end");
     assert_nothing_leaks(&program, &answers);
@@ -133,6 +140,7 @@ async fn on_postgres_nothing_secret_is_logged_answered_or_kept_in_the_clear() {
     let mut program = with_canaries(&peer, Setup::on(url)).start().await;
     let mut answers = answers(&program).await;
     assert_eq!(answers[0].status, 200);
+    assert_not_in_metrics(&program, &answers).await;
     forwarder.turn(State::Down).await;
     answers.push(program.send(call("ok").body(r#"{"access_token":"ok-13926535897-down"}"#)).await.unwrap());
     eventually("the lost database is complained of", async || {

@@ -74,6 +74,9 @@ async fn while_it_waits_the_public_port_refuses_and_a_signal_ends_it() {
     program.wait_until_alive().await;
     not_ready(&program, "starting").await;
     assert!(TcpStream::connect(program.listen).await.is_err());
+    let scrape = program.scrape().await;
+    assert_eq!(scrape.value("oneclick_ready", &[]), 0.0);
+    assert_eq!(scrape.value("oneclick_not_ready", &[("reason", "starting")]), 1.0);
 
     let management = program.management.to_string();
     let asking = Setup::new().set("ONECLICK_SERVER__MANAGEMENT_LISTEN", management);

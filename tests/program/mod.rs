@@ -13,4 +13,5 @@ mod refusals;
 mod replicas;
 mod rows;
 mod signals;
+mod traces;
 mod wire;

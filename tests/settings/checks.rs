@@ -119,6 +119,20 @@ fn addresses_have_a_form_that_can_work() {
 }
 
 #[test]
+fn a_trusted_proxy_is_an_address_or_a_network_but_not_everybody() {
+    let name = "ONECLICK_SERVER__TRUSTED_PROXIES";
+    for (list, why) in [
+        ("10.0.0.1,gateway", "server.trusted_proxies number 2: must be an address or a network"),
+        ("0.0.0.0/0", "server.trusted_proxies number 1: must not be all addresses"),
+        ("::ffff:10.0.0.0/104", "server.trusted_proxies number 1: must be written as an IPv4 network"),
+    ] {
+        refused(from_variables(&[(name, list)]), &[why, name]);
+    }
+    assert!(!from_variables(&[(name, "10.0.0.1, fd00::/8")]).unwrap().trusted_proxies().is_empty());
+    assert!(production(&[]).unwrap().trusted_proxies().is_empty(), "nobody has to be declared");
+}
+
+#[test]
 fn a_master_key_is_exactly_32_bytes_in_base64() {
     for key in [
         "short",

@@ -44,6 +44,18 @@ fn variables_have_the_types_of_their_keys() {
 }
 
 #[test]
+fn a_list_is_an_array_in_a_file_and_has_commas_in_a_variable() {
+    let text = "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"fd00::/8\"]\n";
+    let listed = |text: &str, pairs: &[(&str, &str)]| from_text(text, pairs).unwrap().server.trusted_proxies;
+    assert_eq!(listed(text, &[]), ["10.0.0.0/8", "fd00::/8"]);
+    let name = "ONECLICK_SERVER__TRUSTED_PROXIES";
+    assert_eq!(listed(text, &[(name, "192.0.2.1")]), ["192.0.2.1"]);
+    assert_eq!(listed("", &[(name, " 10.0.0.0/8,fd00::/8, ")]), ["10.0.0.0/8", "fd00::/8"]);
+    assert!(listed(text, &[(name, "")]).is_empty());
+    assert!(listed("", &[]).is_empty());
+}
+
+#[test]
 fn what_kubernetes_injects_is_ignored() {
     let settings = from_variables(&[
         ("ONECLICK_LOGIN_SERVICE_HOST", "10.0.0.1"),
@@ -81,6 +93,8 @@ fn a_value_of_the_wrong_type_is_named_with_the_place_it_stands_in() {
         ("[secrets]\nmaster_key = 12345678\n", "secrets.master_key", "must be a string"),
         ("apps = \"x\"\n", "apps", "must be an array of tables"),
         ("apps = [1]\n", "apps", "invalid type"),
+        ("[server]\ntrusted_proxies = \"10.0.0.1\"\n", "server.trusted_proxies", "must be an array of strings"),
+        ("[server]\ntrusted_proxies = [10]\n", "server.trusted_proxies", "must be an array of strings"),
         ("[log]\nformat = \"xml\"\n", "log.format", "unknown variant `xml`, expected one of `auto`, `json`, `text`"),
         ("[server]\nlisten = \"localhost\"\n", "server.listen", "invalid socket address"),
         ("[session]\nttl_seconds = -1\n", "session.ttl_seconds", "invalid value"),

@@ -30,7 +30,9 @@ fn check_says_that_the_settings_are_valid_and_what_a_start_would_use() {
 #[test]
 fn what_is_printed_loads_again_as_the_same_settings() {
     let text = "[[apps]]\nclient_id = \"an-app\"\nname = \"An \\\"app\\\"\"\nauto_register = false\n";
-    let settings = from_text(text, &[("ONECLICK_I18N__DEFAULT_LOCALE", "zh")]).unwrap();
+    let variables =
+        [("ONECLICK_I18N__DEFAULT_LOCALE", "zh"), ("ONECLICK_SERVER__TRUSTED_PROXIES", "10.0.0.7,fd00::/8")];
+    let settings = from_text(text, &variables).unwrap();
     let first = printed(&settings);
     assert!(first.contains("client_id = \"an-app\"") && first.contains("Demo app"), "{first}");
     let second = printed(&from_text(&first, &[]).unwrap());

@@ -11,7 +11,10 @@ use http_body_util::BodyExt;
 use oneclick_login::app::App;
 use oneclick_login::clock::Clock;
 use oneclick_login::http::LOGIN_PATH;
+use oneclick_login::http::management::{self, Management};
 use oneclick_login::ids::ClientId;
+use oneclick_login::metrics::Metrics;
+use oneclick_login::readiness::Readiness;
 use oneclick_login::settings::Settings;
 use oneclick_login::store::sqlite::{Config, SqliteStore};
 use oneclick_login::store::{self, AppKind, Store};
@@ -21,6 +24,7 @@ use time::OffsetDateTime;
 use tower::ServiceExt;
 
 use super::description::assert_described;
+use super::scrape::Scrape;
 
 pub const DEMO_CLIENT_ID: &str = "nTo1eRIub60vPb54WeE6aojPwYwImtl4";
 pub const SEED_TOKEN: &str = "ad12sasdsfe3dfdg3sc";
@@ -29,6 +33,8 @@ pub const ISSUER: &str = "https://login.example.com/api/v1/oauth2";
 /// A whole application on a SQLite file of its own.
 pub struct TestApp {
     pub router: Router,
+    management: Router,
+    pub metrics: Arc<Metrics>,
     pub store: Arc<dyn Store>,
     pub clock: Clock,
     pub settings: Settings,
@@ -56,8 +62,23 @@ impl TestApp {
         store.migrate().await.unwrap();
         let settings = settings(variables);
         let clock = Clock::manual(OffsetDateTime::from_unix_timestamp(1_790_000_000).unwrap());
-        let app = App::open(&settings, Arc::clone(&store), clock.clone()).await.unwrap();
-        Self { router: app.router(), store, clock, settings, _app: app, _folder: None }
+        let metrics = Arc::new(Metrics::new(clock.now()));
+        let management = Management {
+            readiness: Arc::new(Readiness::default()),
+            metrics: Arc::clone(&metrics),
+            lost_log_lines: || 0,
+        };
+        let app = App::open(&settings, Arc::clone(&store), clock.clone(), &management).await.unwrap();
+        Self {
+            router: app.router(),
+            management: management::router(management),
+            metrics,
+            store,
+            clock,
+            settings,
+            _app: app,
+            _folder: None,
+        }
     }
 
     /// Registers an sdk app whose registration rule is this. Seen by replicas that start after it.
@@ -79,6 +100,18 @@ impl TestApp {
         let answer = Answer::read(self.router.clone().oneshot(request).await.unwrap()).await;
         assert_described(&method, &path, &answer);
         answer
+    }
+
+    /// What `/metrics` shows now.
+    pub async fn scrape(&self) -> Scrape {
+        Scrape::parse(&self.metrics_text("application/openmetrics-text").await)
+    }
+
+    pub async fn metrics_text(&self, accept: &str) -> String {
+        let request = Request::get("/metrics").header("accept", accept).body(Body::empty()).unwrap();
+        let answer = Answer::read(self.management.clone().oneshot(request).await.unwrap()).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        String::from_utf8(answer.body).unwrap()
     }
 
     pub async fn get(&self, path: &str) -> Answer {

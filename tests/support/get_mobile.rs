@@ -53,6 +53,8 @@ struct Seen {
     ledger: Vec<String>,
     used: HashSet<String>,
     nonces: HashSet<String>,
+    /// Of every request that had one, in order.
+    traceparents: Vec<String>,
     /// What was wrong with a request.
     faults: Vec<String>,
 }
@@ -97,6 +99,10 @@ impl GetMobile {
 
     pub fn ledger(&self) -> Vec<String> {
         self.shared.seen().ledger.clone()
+    }
+
+    pub fn traceparents(&self) -> Vec<String> {
+        self.shared.seen().traceparents.clone()
     }
 
     pub async fn wait_for(&self, token: &str) {
@@ -198,6 +204,7 @@ impl Shared {
             let repeated = headers.insert(name.to_ascii_lowercase(), value.trim().to_owned()).is_some();
             ensure(!repeated, || format!("{name} is there twice"))?;
         }
+        self.seen().traceparents.extend(headers.get("traceparent").cloned());
         let header = |name: &str| headers.get(name).map(String::as_str).ok_or(format!("no {name}"));
         let empty = hex(digest::digest(&digest::SHA256, b"").as_ref());
         for (name, value) in [

@@ -5,3 +5,4 @@ pub mod description;
 pub mod get_mobile;
 pub mod postgres;
 pub mod program;
+pub mod scrape;

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::app::{Answer, Call, login};
 use super::description::assert_described;
+use super::scrape::Scrape;
 
 /// For everything that must happen; long enough for a machine that does something else as well.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -225,6 +226,17 @@ impl Program {
         let url = format!("http://{}{path}", self.management);
         let answer = self.client.get(url).send().await.expect("the management listener answers");
         read(answer).await.expect("whole")
+    }
+
+    /// What `/metrics` shows a Prometheus.
+    pub async fn scrape(&self) -> Scrape {
+        let answer = self.metrics("application/openmetrics-text").await;
+        Scrape::parse(&String::from_utf8(answer.body).unwrap())
+    }
+
+    pub async fn metrics(&self, accept: &str) -> Answer {
+        let request = self.client.get(format!("http://{}/metrics", self.management)).header("accept", accept);
+        read(request.send().await.expect("the management listener answers")).await.expect("whole")
     }
 
     pub async fn wait_until_ready(&self) {

@@ -16,7 +16,8 @@ use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::error::{Damage, NoAnswer, no_connection};
-use crate::store::StoreError;
+use crate::store::pool::Queue;
+use crate::store::{PoolState, StoreError};
 use crate::verifier::BoxError;
 
 /// How long a call waits for one of the connections to be free. Statements take a few milliseconds: who waits longer
@@ -42,6 +43,8 @@ pub(super) struct Connections {
     /// Taken before a slot by every call but a login's own: half of the connections are kept for committing logins,
     /// whose tokens are spent already. A storm of other calls must not make those wait in its queue.
     others: Semaphore,
+    queue: Queue,
+    limit: usize,
     kept: Mutex<Kept>,
 }
 
@@ -83,7 +86,8 @@ impl Connections {
         let slots = usize::try_from(max_connections.max(1)).unwrap_or(Semaphore::MAX_PERMITS);
         let slots = slots.min(Semaphore::MAX_PERMITS);
         let others = Semaphore::new(slots.div_ceil(2));
-        Self { options, slots: Semaphore::new(slots), others, kept: Mutex::default() }
+        let (queue, kept) = (Queue::default(), Mutex::default());
+        Self { options, slots: Semaphore::new(slots), others, queue, limit: slots, kept }
     }
 
     pub async fn lease(&self, caller: Caller) -> Result<Lease<'_>, StoreError> {
@@ -94,10 +98,12 @@ impl Connections {
             };
             Ok::<_, AcquireError>((self.slots.acquire().await?, other))
         };
+        let waiting = self.queue.enter();
         let (slot, other) = timeout(QUEUE_TIMEOUT, places)
             .await
             .map_err(|_| unavailable("every database connection is busy"))?
             .map_err(|_| unavailable("the database connections are closed"))?;
+        drop(waiting);
         if let Some(Idle { connection, opened_at, .. }) = self.take_idle() {
             return Ok(Lease { connections: self, connection, opened_at, _slot: slot, _other: other });
         }
@@ -106,6 +112,15 @@ impl Connections {
             Ok(Ok(connection)) => Ok(Lease { connections: self, connection, opened_at, _slot: slot, _other: other }),
             Ok(Err(error)) => Err(no_connection(error)),
             Err(_) => Err(StoreError::Unavailable(NoAnswer(CONNECT_TIMEOUT).into())),
+        }
+    }
+
+    pub fn state(&self) -> PoolState {
+        PoolState {
+            in_use: self.limit.saturating_sub(self.slots.available_permits()),
+            idle: self.kept().idle.len(),
+            limit: self.limit,
+            waiting: self.queue.len(),
         }
     }
 

@@ -7,8 +7,8 @@ use super::{PostgresStore, schema};
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
-    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, Rotation, SessionKey,
-    SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
+    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState, Rotation,
+    SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
 };
 
 #[async_trait]
@@ -28,6 +28,10 @@ impl OpenSessions for PostgresStore {
 impl Store for PostgresStore {
     fn kind(&self) -> &'static str {
         "postgres"
+    }
+
+    fn pool_state(&self) -> PoolState {
+        self.connections.state()
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {

@@ -11,8 +11,8 @@ use super::{
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
-    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, Rotation, SessionKey,
-    SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
+    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState, Rotation,
+    SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
 };
 
 /// Runs a function over the writer's connection in a transaction, which is durable before this has a result. (A macro
@@ -45,6 +45,10 @@ impl OpenSessions for SqliteStore {
 impl Store for SqliteStore {
     fn kind(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn pool_state(&self) -> PoolState {
+        self.connection_state()
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {

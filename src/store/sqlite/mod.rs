@@ -29,7 +29,7 @@ use tokio::time::{sleep, timeout};
 
 use self::error::Failure;
 use self::writer::Writer;
-use crate::store::StoreError;
+use crate::store::{PoolState, StoreError};
 
 /// Where the file is and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -75,6 +75,20 @@ impl SqliteStore {
             .max_lifetime(None)
             .connect_lazy_with(options.clone().pragma("query_only", "on"));
         Ok(Self { options, writer, readers, call_timeout: config.statement_timeout * 2 })
+    }
+
+    /// The readers, and the one writer; who waits for a reader is not known.
+    fn connection_state(&self) -> PoolState {
+        let idle_readers = self.readers.num_idle();
+        let busy_readers = usize::try_from(self.readers.size()).unwrap_or_default().saturating_sub(idle_readers);
+        let limit = usize::try_from(self.readers.options().get_max_connections()).unwrap_or_default() + 1;
+        let busy_writer = usize::from(self.writer.is_busy());
+        PoolState {
+            in_use: busy_readers + busy_writer,
+            idle: idle_readers + 1 - busy_writer,
+            limit,
+            waiting: self.writer.waiting(),
+        }
     }
 
     /// The time limit of one call. What it cuts off is dropped, which leaves neither a transaction nor a lock behind.

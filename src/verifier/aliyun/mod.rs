@@ -23,9 +23,8 @@ use tokio::time::{Instant, timeout};
 
 use self::signature::{Unsigned, canonical_query, content_sha256};
 use self::transport::{BodyError, MAX_ANSWER_BYTES, Origin, read_body};
-use super::{AccessToken, PhoneNumberVerifier, Verified, VerifierError};
+use super::{AccessToken, CallContext, PhoneNumberVerifier, Verified, VerifierError};
 use crate::clock::Clock;
-use crate::ids::RequestId;
 use crate::phone_number::PhoneNumber;
 use crate::session_token::random_alphanumeric;
 
@@ -116,15 +115,15 @@ impl AliyunVerifier {
         })
     }
 
-    async fn get_mobile(&self, token: &AccessToken, request_id: &RequestId) -> Result<PhoneNumber, VerifierError> {
-        let response = self.signed_request(token, request_id)?.send().await.map_err(not_answered)?;
+    async fn get_mobile(&self, token: &AccessToken, call: &CallContext) -> Result<PhoneNumber, VerifierError> {
+        let response = self.signed_request(token, call)?.send().await.map_err(not_answered)?;
         let http_status = response.status().as_u16();
         answer::read(http_status, &read_body(response).await.map_err(not_read)?)
     }
 
-    fn signed_request(&self, token: &AccessToken, request_id: &RequestId) -> Result<RequestBuilder, VerifierError> {
+    fn signed_request(&self, token: &AccessToken, call: &CallContext) -> Result<RequestBuilder, VerifierError> {
         let credentials = self.credentials.current().map_err(not_signed)?;
-        let query = canonical_query(&[("AccessToken", token.expose()), ("OutId", request_id.as_str())]);
+        let query = canonical_query(&[("AccessToken", token.expose()), ("OutId", call.request_id.as_str())]);
         let date = iso_8601(self.clock.now());
         let nonce = random_alphanumeric(NONCE_CHARS);
         let empty_sha256 = content_sha256(b"");
@@ -145,6 +144,8 @@ impl AliyunVerifier {
         // The query goes into the URL as it was signed; the URL library leaves percent-encoded text alone.
         let request = self.http.post(self.origin.url(&format!("/?{query}")));
         let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        // For whoever traces on their side; not signed, as the rules name every header that is.
+        let request = request.header("traceparent", call.trace.to_string());
         // A POST without a body carries no length unless told, and the service's gateway wants one.
         Ok(request.header("authorization", authorization).header(CONTENT_LENGTH, "0"))
     }
@@ -152,12 +153,12 @@ impl AliyunVerifier {
 
 #[async_trait]
 impl PhoneNumberVerifier for AliyunVerifier {
-    async fn verify(&self, token: &AccessToken, request_id: &RequestId) -> Result<Verified, VerifierError> {
+    async fn verify(&self, token: &AccessToken, call: &CallContext) -> Result<Verified, VerifierError> {
         let Ok(_permit) = self.in_flight.try_acquire() else {
             return Err(VerifierError::Busy { reason: "too many calls are in flight from here".to_owned() });
         };
         let started = Instant::now();
-        let result = timeout(self.timeout, self.get_mobile(token, request_id)).await.unwrap_or_else(|_| {
+        let result = timeout(self.timeout, self.get_mobile(token, call)).await.unwrap_or_else(|_| {
             let reason = format!("not complete within {} ms", self.timeout.as_millis());
             Err(VerifierError::NoAnswer { reason, source: None })
         });

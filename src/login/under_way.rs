@@ -1,0 +1,93 @@
+//! A login from its beginning on, for those who wait for it: the answer to its client, and what is known of it when it
+//! has ended, which may be later. It must not know how a login is done.
+
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, Shared};
+
+use super::{LoggedIn, Login, LoginError};
+use crate::ids::UserId;
+use crate::phone_number::PhoneNumber;
+use crate::session::Grant;
+
+/// A login that has begun. It goes on whether somebody waits for it or not.
+#[derive(Clone)]
+pub struct UnderWay {
+    pub(super) login: Arc<Login>,
+    pub(super) procedure: Procedure,
+    /// It shares the procedure of another request, which began it.
+    pub(super) is_twin: bool,
+}
+
+/// What a login's task came to, for everybody who waits for it.
+pub(super) type Procedure = Shared<BoxFuture<'static, Arc<Ended>>>;
+
+pub(super) struct Ended {
+    pub(super) outcome: Result<SignedIn, Arc<LoginError>>,
+    pub(super) reached: Reached,
+}
+
+pub(super) struct SignedIn {
+    pub(super) grant: Grant,
+    pub(super) new_user: bool,
+    /// Opened by this very procedure, not found again.
+    pub(super) fresh: bool,
+}
+
+/// How far a procedure came, be it in vain.
+#[derive(Default)]
+pub(super) struct Reached {
+    /// What the verifier said.
+    pub(super) number: Option<PhoneNumber>,
+}
+
+/// Whom a login that has ended was about, as far as that came out.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    pub number: Option<&'a PhoneNumber>,
+    /// Only of a login that succeeded, with whether it made the user.
+    pub user: Option<(UserId, bool)>,
+}
+
+impl UnderWay {
+    /// Signs an id_token once the session is there; waits no longer than a client should.
+    pub async fn answer(&self) -> Result<LoggedIn, Arc<LoginError>> {
+        let login = &self.login;
+        let Ok(ended) = tokio::time::timeout(login.rules.timeout, self.procedure.clone()).await else {
+            return Err(Arc::new(LoginError::TimedOut));
+        };
+        let SignedIn { grant, new_user, fresh } = ended.outcome.as_ref().map_err(Arc::clone)?;
+        let now = login.clock.now();
+        Ok(LoggedIn {
+            session_token: grant.session_token.clone(),
+            expires_in_seconds: if *fresh { login.rules.session_ttl.as_secs() } else { grant.expires_in_seconds(now) },
+            id_token: grant.id_token(&login.id_tokens, now).map_err(|error| Arc::new(error.into()))?,
+            user_id: grant.user.id,
+            new_user: *new_user && !self.is_twin,
+        })
+    }
+
+    /// Waits for the end, however long that takes, and for no answer.
+    pub async fn end(&self) -> Result<(), Arc<LoginError>> {
+        self.procedure.clone().await.outcome.as_ref().map(|_| ()).map_err(Arc::clone)
+    }
+
+    /// `None` until it has ended.
+    pub fn subject(&self) -> Option<Subject<'_>> {
+        let Ended { outcome, reached } = &**self.procedure.peek()?;
+        let new_user = |signed_in: &SignedIn| signed_in.new_user && !self.is_twin;
+        Some(match outcome {
+            Ok(signed_in) => Subject {
+                number: Some(&signed_in.grant.number),
+                user: Some((signed_in.grant.user.id, new_user(signed_in))),
+            },
+            Err(_) => Subject { number: reached.number.as_ref(), user: None },
+        })
+    }
+}
+
+impl std::fmt::Debug for UnderWay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UnderWay").field("is_twin", &self.is_twin).finish_non_exhaustive()
+    }
+}

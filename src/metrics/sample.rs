@@ -1,0 +1,128 @@
+//! What is read for one scrape: values that others hold and that change without anybody counting.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
+
+use crate::store::PoolState;
+
+#[derive(Debug)]
+pub struct Sample {
+    /// Every reason there is for not being ready, and whether it is one now.
+    pub not_ready: Vec<(&'static str, bool)>,
+    pub lost_log_lines: u64,
+    /// `None` until the server has started.
+    pub parts: Option<Parts>,
+}
+
+/// The parts of a server that has started.
+#[derive(Debug)]
+pub struct Parts {
+    pub pool: PoolState,
+    /// `None` until the database was asked for its time.
+    pub clock_difference: Option<Duration>,
+    pub session_writer_queue: usize,
+    pub session_writer_limit: usize,
+    pub session_writer_healthy: bool,
+    /// By state; of several keys in one, the oldest counts.
+    pub signing_keys: Vec<(&'static str, Duration)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
+impl Sample {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let ready = self.not_ready.iter().all(|(_, applies)| !applies);
+        registry.register("oneclick_ready", "1 while /readyz says ready, else 0", flag(ready));
+        let reasons = Family::<ReasonLabels, Gauge>::default();
+        for (reason, applies) in &self.not_ready {
+            reasons.get_or_create(&ReasonLabels { reason }).set(i64::from(*applies));
+        }
+        registry.register("oneclick_not_ready", "1 for each reason why this replica is not ready, else 0", reasons);
+        registry.register(
+            "oneclick_log_lines_lost",
+            "Log lines thrown away because nobody read them fast enough",
+            ConstCounter::new(self.lost_log_lines),
+        );
+        if let Some(parts) = &self.parts {
+            parts.register(registry);
+        }
+    }
+}
+
+impl Parts {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "oneclick_session_writer_queue",
+            "Places taken in the session writer's queue: each from a login's admission until its batch sets out",
+            count(self.session_writer_queue),
+        );
+        registry.register(
+            "oneclick_session_writer_queue_limit",
+            "Places in the session writer's queue; beyond it logins are refused",
+            count(self.session_writer_limit),
+        );
+        registry.register(
+            "oneclick_session_writer_healthy",
+            "0 from a failed batch to the next successful write, else 1; while 0 every login is refused",
+            flag(self.session_writer_healthy),
+        );
+        let connections = Family::<StateLabels, Gauge>::default();
+        for (state, connected) in [("idle", self.pool.idle), ("in_use", self.pool.in_use)] {
+            connections.get_or_create(&StateLabels { state }).set(whole(connected));
+        }
+        registry.register("oneclick_database_connections", "Open connections to the database", connections);
+        registry.register(
+            "oneclick_database_connections_limit",
+            "The most connections to the database that may be open",
+            count(self.pool.limit),
+        );
+        registry.register(
+            "oneclick_database_calls_waiting",
+            "Calls of the database that wait for a connection",
+            count(self.pool.waiting),
+        );
+        if let Some(difference) = self.clock_difference {
+            registry.register(
+                "oneclick_database_clock_difference_seconds",
+                "How far this machine's clock is from the database's, in either direction",
+                ConstGauge::new(difference.as_secs_f64()),
+            );
+        }
+        let ages = Family::<StateLabels, Gauge>::default();
+        for (state, age) in &self.signing_keys {
+            let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+            let oldest = ages.get_or_create_owned(&StateLabels { state });
+            oldest.set(oldest.get().max(age));
+        }
+        registry.register(
+            "oneclick_signing_key_age_seconds",
+            "Time since a signing key was made; of several in one state, the oldest's",
+            ages,
+        );
+    }
+}
+
+fn flag(value: bool) -> ConstGauge<i64> {
+    ConstGauge::new(i64::from(value))
+}
+
+fn count(value: usize) -> ConstGauge<i64> {
+    ConstGauge::new(whole(value))
+}
+
+fn whole(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,160 @@
+//! Whether this replica should be sent requests. Looks at the database, at the signing keys and at draining, never at
+//! the verifier: its trouble would take all replicas out at once.
+//!
+//! A check asks everything once; the `judge` makes a verdict of many. Draining alone needs no check.
+
+mod judge;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::clock::Clock;
+use crate::error_chain::Chain;
+use crate::keys::{CLOCK_LIMIT, Keys};
+use crate::session_writer::SessionWriter;
+use crate::store::Store;
+
+pub use judge::Reason;
+
+use judge::Judge;
+
+/// Between checks while all is well.
+const CALM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between checks while something is wrong or was lately: a replica is to be back within a second of its database.
+const ALERT_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The store has time limits of its own; this one keeps the checks going whatever it does.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// From this difference to the database's clock on, a warning is logged.
+const CLOCK_WARNING: Duration = Duration::from_secs(2);
+
+/// The state that `/readyz` shows. It exists before the database can be reached.
+#[derive(Debug)]
+pub struct Readiness {
+    draining: AtomicBool,
+    watched: OnceLock<Watched>,
+    verdict: RwLock<Vec<Reason>>,
+    clock_difference: RwLock<Option<Duration>>,
+}
+
+/// What readiness depends on once the server has started.
+#[derive(Clone)]
+pub struct Watched {
+    pub store: Arc<dyn Store>,
+    pub keys: Arc<Keys>,
+    pub session_writer: SessionWriter,
+    pub clock: Clock,
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self {
+            draining: AtomicBool::new(false),
+            watched: OnceLock::new(),
+            verdict: RwLock::new(vec![Reason::Starting]),
+            clock_difference: RwLock::new(None),
+        }
+    }
+}
+
+impl Readiness {
+    /// From now on not ready, whatever else.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Why requests should go elsewhere; empty when ready.
+    pub fn reasons(&self) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        if self.draining.load(Ordering::Relaxed) {
+            reasons.push(Reason::Draining);
+        }
+        reasons.extend_from_slice(&self.verdict.read().unwrap_or_else(PoisonError::into_inner));
+        reasons
+    }
+
+    /// What is watched, once the server has started.
+    pub fn watched(&self) -> Option<&Watched> {
+        self.watched.get()
+    }
+
+    /// How far the database's clock was from ours when it was last asked.
+    pub fn clock_difference(&self) -> Option<Duration> {
+        *self.clock_difference.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what there is to watch. The first time counts.
+    pub fn started(&self, watched: Watched) {
+        self.watched.get_or_init(|| watched);
+    }
+
+    /// Checks again and again, until it is dropped, what [`Readiness::started`] was given.
+    pub async fn watch(&self) {
+        let Some(watched) = self.watched.get() else { return };
+        let mut judge = Judge::new();
+        loop {
+            let checked_at = Instant::now();
+            let found = self.check(watched).await;
+            judge.check(&found, checked_at);
+            self.announce(judge.verdict());
+            sleep(if judge.is_calm() { CALM_INTERVAL } else { ALERT_INTERVAL }).await;
+        }
+    }
+
+    async fn check(&self, watched: &Watched) -> Vec<Reason> {
+        let mut found = Vec::new();
+        match timeout(ANSWER_TIMEOUT, watched.store.database_time()).await {
+            Ok(Ok(theirs)) => {
+                let difference = (theirs - watched.clock.now()).unsigned_abs();
+                *self.clock_difference.write().unwrap_or_else(PoisonError::into_inner) = Some(difference);
+                if difference > CLOCK_WARNING {
+                    let difference_ms = u64::try_from(difference.as_millis()).unwrap_or(u64::MAX);
+                    tracing::warn!(difference_ms, "the clock differs from the database's");
+                }
+                if difference > CLOCK_LIMIT {
+                    found.push(Reason::ClockDiffers);
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error = %Chain(&error), "the database does not answer");
+                found.push(Reason::DatabaseSilent);
+            }
+            Err(_) => {
+                tracing::warn!("the database does not answer");
+                found.push(Reason::DatabaseSilent);
+            }
+        }
+        if !watched.session_writer.is_healthy() {
+            found.push(Reason::DatabaseTakesNoSessions);
+        }
+        if watched.keys.is_stale() {
+            found.push(Reason::SigningKeysStale);
+        }
+        found
+    }
+
+    fn announce(&self, verdict: &[Reason]) {
+        let mut announced = self.verdict.write().unwrap_or_else(PoisonError::into_inner);
+        if *announced == verdict {
+            return;
+        }
+        let reasons: Vec<_> = verdict.iter().map(|reason| reason.as_str()).collect();
+        if reasons.is_empty() {
+            tracing::info!("ready");
+        } else {
+            tracing::warn!(reasons = reasons.join("; "), "not ready");
+        }
+        *announced = verdict.to_vec();
+    }
+}
+
+impl std::fmt::Debug for Watched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watched").field("store", &self.store.kind()).finish_non_exhaustive()
+    }
+}
