@@ -2,3 +2,5 @@
 
 mod document;
 mod failures;
+mod fuzz;
+mod page;

@@ -1,8 +1,11 @@
 //! What the tests share.
 
 pub mod app;
+pub mod browser;
 pub mod description;
 pub mod get_mobile;
+pub mod packages;
 pub mod postgres;
 pub mod program;
+pub mod schemathesis;
 pub mod scrape;

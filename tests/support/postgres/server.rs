@@ -6,9 +6,10 @@ mod binaries;
 mod cluster;
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use self::cluster::Cluster;
+use crate::support::packages::{self, run};
 
 const HELP: &str = "the tests need Postgres. Any one of these will do:
   - TEST_DATABASE_URL=postgres://… of a database whose role may create databases
@@ -83,7 +84,7 @@ fn compose(arguments: &[&str]) -> Result<String, String> {
 }
 
 fn from_packages() -> Result<Server, String> {
-    if !Path::new("/usr/bin/apt-get").exists() || !cluster::is_root() {
+    if !packages::can_install() {
         return Err("needs root on Debian or Ubuntu".to_owned());
     }
     // The package would make and start a cluster of its own.
@@ -91,17 +92,6 @@ fn from_packages() -> Result<Server, String> {
     let keep_quiet = std::fs::create_dir_all(settings)
         .and_then(|()| std::fs::write(settings.join("createcluster.conf"), "create_main_cluster = false\n"));
     keep_quiet.map_err(|error| error.to_string())?;
-    run(Command::new("apt-get").args(["-q", "update"]))?;
-    let install =
-        ["-q", "-y", "-o", "Dpkg::Options::=--force-confold", "install", "--no-install-recommends", "postgresql"];
-    run(Command::new("apt-get").args(install).env("DEBIAN_FRONTEND", "noninteractive"))?;
+    packages::install(&["postgresql"])?;
     from_binaries()
-}
-
-/// Standard output of a command that succeeds.
-fn run(command: &mut Command) -> Result<String, String> {
-    let Output { status, stdout, stderr } =
-        command.stdin(Stdio::null()).output().map_err(|error| format!("{:?}: {error}", command.get_program()))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if status.success() { Ok(text(&stdout)) } else { Err(text(&stderr)) }
 }

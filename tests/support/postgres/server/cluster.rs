@@ -6,11 +6,13 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::support::packages::is_root;
 
 /// `$1` the programs' folder, `$2` ours, `$3` the port, then the server's options. The signals are those of a terminal
 /// and of a closed pipe: the end of the input is to decide alone. A server that has only just begun misses a signal, so
@@ -109,10 +111,6 @@ impl Cluster {
         self._supervisor.wait().ok();
         Err(logs)
     }
-}
-
-pub fn is_root() -> bool {
-    tempfile::tempfile().and_then(|file| file.metadata()).is_ok_and(|file| file.uid() == 0)
 }
 
 fn free_port() -> std::io::Result<u16> {
