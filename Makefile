@@ -3,7 +3,7 @@
 IMAGE ?= oneclick-login
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench image
+.PHONY: help run test check bench image sbom
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,7 +11,7 @@ help: ## show this
 run: ## serve on 127.0.0.1:8080 with what development makes by itself
 	cargo run --locked
 
-test: ## all tests; they find or start the Postgres they need
+test: ## all tests; they find or start the servers they need
 	cargo test --locked
 
 check: ## what .ci/run asks besides the tests
@@ -19,9 +19,17 @@ check: ## what .ci/run asks besides the tests
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; \
 	else echo 'dependencies not checked: cargo install --locked cargo-deny'; fi
+	@if command -v promtool >/dev/null; then promtool test rules deploy/prometheus/alerts.test.yaml; \
+	else echo 'alert rules not tested: promtool comes with Prometheus'; fi
 
 bench: ## logins per second, and what one costs
 	cargo bench --locked
 
 image: ## the container image
 	docker build --tag $(IMAGE) .
+
+sbom: ## the release with the list of its dependencies inside, and beside it, as CycloneDX
+	@command -v cargo-auditable cargo-cyclonedx rust-audit-info >/dev/null || \
+	{ echo 'needs: cargo install --locked cargo-auditable cargo-cyclonedx rust-audit-info'; exit 1; }
+	cargo auditable build --locked --release
+	release=$${CARGO_TARGET_DIR:-target}/release && deploy/sbom $$release/oneclick-login $$release/oneclick-login.cdx.json

@@ -18,6 +18,8 @@ use crate::http::{self, Docs, Http};
 use crate::id_token::IdTokens;
 use crate::ids::ClientId;
 use crate::keys::{self, Keys, KeysError, Timing};
+use crate::limits::Limits;
+use crate::limits::budget::{Budget, Budgeted};
 use crate::login::{Login, Rules, Twins};
 use crate::readiness::{Readiness, Watched};
 use crate::session::{self, Sessions};
@@ -116,8 +118,12 @@ impl App {
             clock: clock.clone(),
         });
         let role = verifier::role_credentials(settings, &clock)?;
+        let verifier = verifier::open(settings, &clock, role.as_ref(), &metrics.verifier)?;
+        let budget = Arc::new(Budget::new(settings.verifier_budget(), store.clone(), clock.clone()));
+        let limits = Arc::new(Limits::new(settings.login_limits(), clock.clone()));
         let login = Login {
-            verifier: Arc::new(verifier::open(settings, &clock, role.as_ref(), &metrics.verifier)?),
+            limits: Arc::clone(&limits),
+            verifier: Arc::new(Budgeted::new(Arc::new(verifier), Arc::clone(&budget))),
             vault,
             session_writer: session_writer.clone(),
             sessions: Arc::clone(&sessions),
@@ -150,7 +156,7 @@ impl App {
         if let Some(role) = &role {
             role.refresh_if_due().await;
         }
-        let watched = Watched { store, keys, session_writer, clock };
+        let watched = Watched { store, keys, session_writer, limits, budget, clock };
         readiness.started(watched.clone());
         Ok(Self { http, watched, readiness: Arc::clone(readiness), role })
     }

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
@@ -15,13 +15,13 @@ pub struct Clock(Source);
 
 #[derive(Debug, Clone)]
 enum Source {
-    System,
+    System { started: Instant },
     Manual(Arc<AtomicI64>),
 }
 
 impl Clock {
     pub fn system() -> Self {
-        Self(Source::System)
+        Self(Source::System { started: Instant::now() })
     }
 
     /// A clock that stands at `start` until [`Clock::advance`] moves it; clones move together.
@@ -32,8 +32,16 @@ impl Clock {
     pub fn now(&self) -> OffsetDateTime {
         match &self.0 {
             #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
-            Source::System => from_unix_micros(unix_micros(OffsetDateTime::now_utc())),
+            Source::System { .. } => from_unix_micros(unix_micros(OffsetDateTime::now_utc())),
             Source::Manual(micros) => from_unix_micros(micros.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Since some moment that is the same for all clones. Never goes back, whatever is done to the time of day.
+    pub fn monotonic(&self) -> Duration {
+        match &self.0 {
+            Source::System { started } => started.elapsed(),
+            Source::Manual(micros) => Duration::from_micros(u64::try_from(micros.load(Ordering::SeqCst)).unwrap_or(0)),
         }
     }
 
@@ -43,7 +51,7 @@ impl Clock {
     /// On the system's clock, which nobody moves.
     pub fn advance(&self, by: Duration) {
         match &self.0 {
-            Source::System => panic!("the system's clock cannot be advanced"),
+            Source::System { .. } => panic!("the system's clock cannot be advanced"),
             Source::Manual(micros) => {
                 let by = i64::try_from(by.as_micros()).expect("a test moves less than 292,000 years");
                 micros.fetch_add(by, Ordering::SeqCst);

@@ -14,20 +14,20 @@
 //! | 4 composition | [`cli`], [`server`], [`app`], [`settings`], [`telemetry`] | everything, and decides nothing |
 //! | 3 edge | [`http`] | HTTP in, HTTP out, in the contract's form |
 //! | 2 use cases | [`login`], [`session`], [`tenant`], [`readiness`], [`housekeeping`] | procedures; no axum, no SQL, no JSON of the wire |
-//! | 1 capabilities | [`verifier`], [`store`], [`session_writer`], [`apps`], [`keys`], [`id_token`], [`vault`], [`metrics`] | each its own outside world, and its own error |
-//! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`locale`], [`clock`], [`error_chain`], [`hex`], [`trace`], [`client_address`] | plain types, no network, no database |
+//! | 1 capabilities | [`verifier`], [`store`], [`session_writer`], [`limits`], [`apps`], [`keys`], [`id_token`], [`vault`], [`metrics`] | each its own outside world, and its own error |
+//! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`over_limit`], [`locale`], [`clock`], [`error_chain`], [`hex`], [`trace`], [`client_address`] | plain types, no network, no database |
 //!
 //! Below floor 4 only [`http`] may name axum and utoipa; only [`store`] may name sqlx; only [`verifier`] and
-//! `cli::healthcheck` may name reqwest; only [`metrics`] may name prometheus_client.
+//! `cli::healthcheck` may name reqwest; only [`limits`] may name governor; only [`metrics`] may name prometheus_client.
 //!
 //! # A login in eight steps
 //!
 //! 1. [`server::Server::run`] accepts the connection. [`http::router`] gives the request its id and its span, and its
 //!    handler reads the request in the contract's order of checks: the device headers, then `X-client-id` against the
 //!    snapshot in [`apps::Apps`], then the body, read by an extractor of our own.
-//! 2. [`login::Login::begin`] joins an equal login that is under way, or takes a place in the session writer's queue
-//!    ([`session_writer::SessionWriter::admit`]). If the database takes no writes, or too many logins wait, the answer is
-//!    "busy" here, with the token unspent.
+//! 2. [`login::Login::begin`] counts it ([`limits::Limits::count_login`]). Then it joins an equal login that is under way, or
+//!    takes a place in the session writer's queue ([`session_writer::SessionWriter::admit`]). If the database takes no
+//!    writes, or too many logins wait, the answer is "busy" here, with the token unspent.
 //! 3. It goes on in a task of its own: a client that goes away must not turn a spent token into nothing.
 //! 4. [`verifier::PhoneNumberVerifier::verify`] turns the token into a [`phone_number::PhoneNumber`]: under its own
 //!    deadline, at most once, and with no database connection held.
@@ -62,9 +62,11 @@ pub mod http;
 pub mod id_token;
 pub mod ids;
 pub mod keys;
+pub mod limits;
 pub mod locale;
 pub mod login;
 pub mod metrics;
+pub mod over_limit;
 pub mod phone_number;
 pub mod readiness;
 pub mod server;

@@ -15,11 +15,14 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use self::under_way::{Ended, Procedure, Reached, SignedIn};
+use crate::client_address::ClientAddress;
 use crate::clock::Clock;
 use crate::device::Device;
 use crate::id_token::IdTokens;
 use crate::ids::{ClientId, RequestId, SessionId, UserId};
 use crate::keys::SigningKeyError;
+use crate::limits::{Caller, Limits};
+use crate::over_limit::OverLimit;
 use crate::session::{Bearer, Grant, SessionError, Sessions};
 use crate::session_token::SessionToken;
 use crate::session_writer::{Admission, Refused, SessionWriter, WriteError};
@@ -32,6 +35,7 @@ pub use self::under_way::{Subject, UnderWay};
 
 /// The capabilities a login needs, and the rules it follows.
 pub struct Login {
+    pub limits: Arc<Limits>,
     pub verifier: Arc<dyn PhoneNumberVerifier>,
     pub vault: Arc<Vault>,
     pub session_writer: SessionWriter,
@@ -64,6 +68,13 @@ pub struct LoginRequest {
     pub request_id: RequestId,
     /// The request's span.
     pub trace: TraceContext,
+    pub client_address: Option<ClientAddress>,
+}
+
+impl LoginRequest {
+    fn caller(&self) -> Caller<'_> {
+        Caller { app: &self.app.client_id, address: self.client_address, device_fingerprint: &self.device.fingerprint }
+    }
 }
 
 #[derive(Debug)]
@@ -78,6 +89,8 @@ pub struct LoggedIn {
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
+    #[error(transparent)]
+    OverLimit(#[from] OverLimit),
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error(transparent)]
@@ -104,11 +117,19 @@ impl LoginError {
     /// What the client may do with its token now.
     pub const fn token_state(&self) -> TokenState {
         match self {
-            Self::Refused(_) => TokenState::Unspent,
+            Self::OverLimit(_) | Self::Refused(_) => TokenState::Unspent,
             Self::Verifier(error) => error.token_state(),
             Self::UserNotFound | Self::UserDisabled | Self::TokenReplayed => TokenState::Spent,
             // Spent at the verifier, but the session may be there: the same token may get its answer once more.
             Self::Write(_) | Self::Signing(_) | Self::Repeat(_) | Self::TimedOut | Self::Task(_) => TokenState::Unknown,
+        }
+    }
+
+    /// Which limit was reached, and when to come again.
+    pub const fn over_limit(&self) -> Option<&OverLimit> {
+        match self {
+            Self::OverLimit(over) | Self::Verifier(VerifierError::OverBudget(over)) => Some(over),
+            _ => None,
         }
     }
 
@@ -134,8 +155,9 @@ struct TwinKey {
 
 impl Login {
     /// Begins to exchange the token, to find or register the user and to open a session; or joins an equal login that is
-    /// at it. The place in the session writer's queue is taken here: the last check before the token is spent.
+    /// at it. The limits and the place in the session writer's queue come here: the last checks before the token is spent.
     pub fn begin(self: &Arc<Self>, request: LoginRequest) -> Result<UnderWay, Arc<LoginError>> {
+        self.limits.count_login(request.caller()).map_err(|over| Arc::new(over.into()))?;
         let (procedure, is_twin) = self.join_or_start(request)?;
         Ok(UnderWay { login: Arc::clone(self), procedure, is_twin })
     }

@@ -7,9 +7,12 @@ mod support;
 
 mod aliyun;
 mod api;
+mod deploy;
 mod docs;
+mod gateways;
 mod house;
 mod keys;
+mod limits;
 mod metrics;
 mod program;
 mod races;

@@ -4,6 +4,8 @@
 mod binaries;
 #[path = "../../tests/support/postgres/server/cluster.rs"]
 mod cluster;
+#[path = "../../tests/support/unprivileged.rs"]
+mod unprivileged;
 
 use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;

@@ -183,6 +183,16 @@ create table tenant_tokens (
 
 create index tenant_tokens_expiry on tenant_tokens (expires_at);
 
+-- How many billed calls of the verifier the replicas have taken for themselves, a row for each day in UTC. Their last
+-- reservation may go beyond the limit of the day; then it was granted in part. Never purged: ten years are 3,652 rows,
+-- and say what was called when.
+create table verifier_budget (
+    day      date   not null,
+    reserved bigint not null,
+    constraint verifier_budget_pk             primary key (day),
+    constraint verifier_budget_reserved_check check (reserved > 0)
+);
+
 -- One row, written to prove that the database takes writes again after it failed to. Nearly every update finds room on
 -- the row's own page (nothing is indexed but the key), so it stays small.
 create table write_probe (

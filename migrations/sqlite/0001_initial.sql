@@ -167,6 +167,14 @@ create table tenant_tokens (
 
 create index tenant_tokens_expiry on tenant_tokens (expires_at);
 
+-- How many billed calls of the verifier were taken, a row for each day in UTC, counted from 1970-01-01.
+create table verifier_budget (
+    day      integer not null,
+    reserved integer not null,
+    constraint verifier_budget_pk             primary key (day),
+    constraint verifier_budget_reserved_check check (reserved > 0)
+) strict;
+
 -- One row, written to prove that the database takes writes again after it failed to.
 create table write_probe (
     id        integer not null,

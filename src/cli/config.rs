@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use clap::Subcommand;
 
+use crate::limits::Rate;
 use crate::settings::{REDACTED, Settings};
 
 #[derive(Debug, Subcommand)]
@@ -22,7 +23,7 @@ pub fn run(command: &Command, settings: &Settings, out: &mut dyn Write) -> io::R
     }
 }
 
-/// `config check`, once the settings have loaded: two lines that say what a start would use.
+/// `config check`, once the settings have loaded: three lines that say what a start would use.
 ///
 /// # Errors
 /// When `out` cannot be written to.
@@ -35,7 +36,29 @@ pub fn check(settings: &Settings, out: &mut dyn Write) -> io::Result<()> {
         settings.database_kind().as_str(),
         settings.verifier.provider.as_str(),
         settings.issuer(),
+    )?;
+    writeln!(out, "{}", limits(settings))
+}
+
+/// What is limited and what is not: a limit by address that is set need not be in force.
+fn limits(settings: &Settings) -> String {
+    let (logins, calls) = (settings.login_limits(), settings.verifier_budget());
+    let rate = |rate: Option<Rate>| rate.map_or_else(off, |rate| rate.per_minute.to_string());
+    let address = match logins.address {
+        None if settings.trusted_proxies().is_empty() => "off (server.trusted_proxies is empty)".to_owned(),
+        address => rate(address),
+    };
+    format!(
+        "logins a minute: per app {}, per address {address}, per device {}; verifier calls: a minute {}, a day {}",
+        rate(logins.app),
+        rate(logins.device),
+        calls.per_minute.map_or_else(off, |calls| calls.to_string()),
+        calls.per_day.map_or_else(off, |calls| calls.to_string()),
     )
+}
+
+fn off() -> String {
+    "off".to_owned()
 }
 
 /// `config print`: the effective settings as TOML. What is redacted is commented out, so that the output loads again as

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::error::Failure;
 use crate::error_chain::Chain;
+use crate::over_limit::Limit;
 
 /// Logs the route's pattern rather than the path, which a client chooses.
 pub async fn record(request: Request, next: Next) -> Response {
@@ -22,6 +23,7 @@ pub async fn record(request: Request, next: Next) -> Response {
     let failure = response.extensions().get::<Failure>();
     let code = failure.map(|failure| failure.code.number());
     let token_state = failure.and_then(|failure| failure.token_state).map(|state| state.as_str());
+    let limit = failure.and_then(|failure| failure.limit).map(Limit::as_str);
     let cause = failure.and_then(|failure| failure.cause.as_ref()).map(|cause| Chain(&**cause).to_string());
     if response.status().is_server_error() {
         tracing::error!(
@@ -43,6 +45,7 @@ pub async fn record(request: Request, next: Next) -> Response {
             error.code = code,
             error.cause = cause,
             access_token.state = token_state,
+            limit,
             "request"
         );
     }

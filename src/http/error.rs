@@ -21,6 +21,7 @@ use super::{Http, LOGIN_PATH, TENANT_TOKEN_PATH};
 use crate::error_code::ErrorCode;
 use crate::locale::Locale;
 use crate::login::LoginError;
+use crate::over_limit::Limit;
 use crate::session::SessionError;
 use crate::tenant::TenantError;
 use crate::verifier::{TokenState, VerifierError};
@@ -40,6 +41,8 @@ pub struct Failure {
     /// Said on the login's path; `None` there means that the verifier was not reached.
     pub token_state: Option<TokenState>,
     pub retry_after_seconds: Option<u32>,
+    /// What was reached, where that is the failure.
+    pub limit: Option<Limit>,
     /// The request was not read to its end, so nothing more can be read from the connection.
     pub closes_connection: bool,
     /// The word of RFC 6749, 5.2, where the tenant token's path answers in that form.
@@ -54,6 +57,7 @@ impl Failure {
             parameter: None,
             token_state: None,
             retry_after_seconds: None,
+            limit: None,
             closes_connection: false,
             oauth_error: None,
             cause: None,
@@ -131,15 +135,18 @@ impl IntoResponse for Failure {
 impl From<Arc<LoginError>> for Failure {
     fn from(error: Arc<LoginError>) -> Self {
         let (code, waiting_helps) = match &*error {
+            LoginError::OverLimit(_) => (ErrorCode::TooManyRequests, true),
             LoginError::Refused(_) => (ErrorCode::SystemBusy, true),
             LoginError::Verifier(verifier) => match verifier {
                 VerifierError::TokenRejected { .. } | VerifierError::Ambiguous { .. } => {
                     (ErrorCode::AccessTokenRejected, false)
                 }
+                VerifierError::OverBudget(_) => (ErrorCode::TooManyRequests, true),
                 VerifierError::Misconfigured { .. } | VerifierError::NotANumber => (ErrorCode::SystemBusy, false),
-                VerifierError::Busy { .. } | VerifierError::Unreachable(_) | VerifierError::NoAnswer { .. } => {
-                    (ErrorCode::SystemBusy, true)
-                }
+                VerifierError::Busy { .. }
+                | VerifierError::Unreachable(_)
+                | VerifierError::NoAnswer { .. }
+                | VerifierError::BudgetUnknown(_) => (ErrorCode::SystemBusy, true),
             },
             LoginError::UserNotFound => (ErrorCode::UserNotFound, false),
             LoginError::UserDisabled => (ErrorCode::UserDisabled, false),
@@ -147,7 +154,13 @@ impl From<Arc<LoginError>> for Failure {
             LoginError::Write(_) | LoginError::TimedOut | LoginError::Repeat(_) => (ErrorCode::SystemBusy, true),
             LoginError::Signing(_) | LoginError::Task(_) => (ErrorCode::SystemBusy, false),
         };
-        Self { token_state: Some(error.token_state()), ..Self::caused(code, waiting_helps, error) }
+        let over = error.over_limit().copied();
+        let mut failure = Self { token_state: Some(error.token_state()), ..Self::caused(code, waiting_helps, error) };
+        if let Some(over) = over {
+            failure.limit = Some(over.limit);
+            failure.retry_after_seconds = Some(over.retry_after_seconds());
+        }
+        failure
     }
 }
 

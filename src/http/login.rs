@@ -10,6 +10,7 @@ use super::Http;
 use super::device::{DeviceHeaders, SdkApp};
 use super::error::Failure;
 use super::json::{Fields, FromFields, Json, secret_json};
+use crate::client_address::ClientAddress;
 use crate::ids::RequestId;
 use crate::login::{LoggedIn, LoginRequest};
 use crate::trace::TraceContext;
@@ -38,17 +39,20 @@ pub(super) struct LoginAnswer<'a> {
     id_token: &'a str,
 }
 
-/// The arguments are the contract's checks, in the contract's order. What is left, whether the store can write, is the
-/// login's own first question.
+/// The arguments are the contract's checks, in the contract's order. What is left, limits and whether the store can
+/// write, are the login's own first questions.
 pub async fn log_in(
     State(http): State<Http>,
     Extension(request_id): Extension<RequestId>,
     Extension(trace): Extension<TraceContext>,
+    client_address: Option<Extension<ClientAddress>>,
     DeviceHeaders(device): DeviceHeaders,
     SdkApp(app): SdkApp,
     Json(LoginBody { access_token }): Json<LoginBody>,
 ) -> Result<Response, Failure> {
-    let logged_in = http.login.begin(LoginRequest { app, device, access_token, request_id, trace })?.answer().await?;
+    let client_address = client_address.map(|Extension(address)| address);
+    let login = LoginRequest { app, device, access_token, request_id, trace, client_address };
+    let logged_in = http.login.begin(login)?.answer().await?;
     Ok(answer(&logged_in))
 }
 

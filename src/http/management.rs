@@ -46,6 +46,7 @@ async fn readyz(State(management): State<Management>) -> Response {
     }
 }
 
+/// OpenMetrics for whoever accepts it, else Prometheus' own text.
 async fn metrics(State(management): State<Management>, headers: HeaderMap) -> Response {
     let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let format = Format::accepted_by(&accept.collect::<Vec<_>>().join(","));
@@ -64,15 +65,17 @@ impl Management {
     }
 
     fn parts(&self, watched: &Watched) -> Parts {
-        let Watched { store, keys, session_writer, clock } = watched;
-        let (made, now) = (keys.snapshot(), clock.now());
+        let Watched { store, keys, session_writer, limits, budget, clock } = watched;
+        let (keys, now) = (keys.snapshot(), clock.now());
         Parts {
             pool: store.pool_state(),
             clock_difference: self.readiness.clock_difference(),
+            limit_buckets_forgotten: limits.forgotten(),
+            verifier_budget_left: budget.left_today(),
             session_writer_queue: session_writer.queued(),
             session_writer_limit: session_writer.limit(),
             session_writer_healthy: session_writer.is_healthy(),
-            signing_keys: made.made.iter().map(|(state, at)| (state.as_str(), (now - *at).unsigned_abs())).collect(),
+            signing_keys: keys.made.iter().map(|(state, at)| (state.as_str(), (now - *at).unsigned_abs())).collect(),
         }
     }
 }

@@ -33,10 +33,14 @@ pub async fn count(State(http): State<Http>, request: Request, next: Next) -> Re
     if is_login {
         let client_id = client_id.and_then(|value| ClientId::parse(value.to_str().ok()?).ok());
         let registered = client_id.filter(|client_id| http.apps.has_sdk_app(client_id));
-        let code = response.extensions().get::<Failure>().map(|failure| failure.code.number());
-        requests.count_login(registered.as_ref(), code);
+        let failure = response.extensions().get::<Failure>();
+        requests.count_login(registered.as_ref(), failure.map(|failure| failure.code.number()));
+        if let Some(limit) = failure.and_then(|failure| failure.limit) {
+            requests.count_over_limit(limit);
+        }
     }
-    if route == JWKS_PATH || route == WELL_KNOWN_JWKS_PATH {
+    let is_read = method == Method::GET || method == Method::HEAD;
+    if is_read && (route == JWKS_PATH || route == WELL_KNOWN_JWKS_PATH) {
         requests.count_jwks_request();
     }
     response

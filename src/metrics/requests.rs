@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 use super::Histograms;
 use super::client_labels::ClientLabels;
 use crate::ids::ClientId;
+use crate::over_limit::Limit;
 
 /// From an answer out of memory to the longest a request may take, seconds.
 const DURATIONS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -24,6 +25,7 @@ pub struct RequestMetrics {
     requests: Family<RequestLabels, Counter>,
     durations: Histograms<RouteLabels>,
     logins: Family<LoginLabels, Counter>,
+    over_limit: Family<LimitLabels, Counter>,
     jwks_requests: Counter,
     clients: ClientLabels,
 }
@@ -57,12 +59,22 @@ struct LoginLabels {
     code: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
 impl RequestMetrics {
     pub(super) fn new(clients: &ClientLabels) -> Self {
+        let over_limit = Family::default();
+        for limit in Limit::ALL {
+            drop(over_limit.get_or_create(&LimitLabels { limit: limit.as_str() }));
+        }
         Self {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
             logins: Family::default(),
+            over_limit,
             jwks_requests: Counter::default(),
             clients: clients.clone(),
         }
@@ -73,6 +85,11 @@ impl RequestMetrics {
             "oneclick_logins",
             "Logins that were answered, by application and outcome: SUCCESS or the answer's error_code",
             self.logins.clone(),
+        );
+        registry.register(
+            "oneclick_logins_over_limit",
+            "Logins that were refused because a limit was reached, by limit",
+            self.over_limit.clone(),
         );
         registry.register("oneclick_http_requests", "Requests that were answered", self.requests.clone());
         registry.register(
@@ -97,6 +114,10 @@ impl RequestMetrics {
     pub fn count_login(&self, client_id: Option<&ClientId>, error_code: Option<&'static str>) {
         let client_id = self.clients.label(client_id);
         self.logins.get_or_create(&LoginLabels { client_id, code: error_code.unwrap_or(SUCCESS) }).inc();
+    }
+
+    pub fn count_over_limit(&self, limit: Limit) {
+        self.over_limit.get_or_create(&LimitLabels { limit: limit.as_str() }).inc();
     }
 
     pub fn count_jwks_request(&self) {

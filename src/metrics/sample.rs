@@ -25,6 +25,10 @@ pub struct Parts {
     pub pool: PoolState,
     /// `None` until the database was asked for its time.
     pub clock_difference: Option<Duration>,
+    /// Given up although logins were missing from them.
+    pub limit_buckets_forgotten: u64,
+    /// `None` where there is no limit of a day's calls.
+    pub verifier_budget_left: Option<u64>,
     pub session_writer_queue: usize,
     pub session_writer_limit: usize,
     pub session_writer_healthy: bool,
@@ -79,6 +83,18 @@ impl Parts {
             "0 from a failed batch to the next successful write, else 1; while 0 every login is refused",
             flag(self.session_writer_healthy),
         );
+        registry.register(
+            "oneclick_limit_buckets_forgotten",
+            "Addresses, devices and apps whose logins were forgotten because too many others had to be remembered",
+            ConstCounter::new(self.limit_buckets_forgotten),
+        );
+        if let Some(left) = self.verifier_budget_left {
+            registry.register(
+                "oneclick_verifier_budget_left",
+                "Billed calls of the verifier that the day has left, as far as this replica knows",
+                ConstGauge::new(i64::try_from(left).unwrap_or(i64::MAX)),
+            );
+        }
         let connections = Family::<StateLabels, Gauge>::default();
         for (state, connected) in [("idle", self.pool.idle), ("in_use", self.pool.in_use)] {
             connections.get_or_create(&StateLabels { state }).set(whole(connected));

@@ -14,6 +14,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::clock::Clock;
 use crate::error_chain::Chain;
 use crate::keys::{CLOCK_LIMIT, Keys};
+use crate::limits::Limits;
+use crate::limits::budget::Budget;
 use crate::session_writer::SessionWriter;
 use crate::store::Store;
 
@@ -42,12 +44,15 @@ pub struct Readiness {
     clock_difference: RwLock<Option<Duration>>,
 }
 
-/// What readiness depends on once the server has started.
+/// What readiness depends on, and metrics show, once the server has started.
 #[derive(Clone)]
 pub struct Watched {
     pub store: Arc<dyn Store>,
     pub keys: Arc<Keys>,
     pub session_writer: SessionWriter,
+    /// Shown only: a limit that is reached is no reason to go elsewhere.
+    pub limits: Arc<Limits>,
+    pub budget: Arc<Budget>,
     pub clock: Clock,
 }
 

@@ -19,6 +19,10 @@ const TEN_MINUTES_MS: u64 = 600_000;
 const HOUR_SECONDS: u64 = 3_600;
 const DAY_SECONDS: u64 = 86_400;
 const TEN_YEARS_DAYS: u64 = 3_650;
+/// Many times what one replica carries.
+const MAX_LOGINS_PER_MINUTE: u64 = 10_000_000;
+/// More than all people make.
+const MAX_CALLS_PER_DAY: u64 = 1_000_000_000_000;
 /// The store keeps a session's row, and with it the replay guard, for two hours at least.
 const REPLAY_GUARD_SECONDS: u64 = 7_200;
 
@@ -27,6 +31,7 @@ pub fn problems(settings: &Settings) -> Vec<Problem> {
     let mut found = Findings(Vec::new());
     found.ranges(settings);
     found.order(settings);
+    found.bursts(settings);
     found.addresses(settings);
     found.secrets(settings);
     found.apps(settings);
@@ -53,7 +58,7 @@ impl Findings {
     }
 
     fn ranges(&mut self, settings: &Settings) {
-        let Settings { server, database, login, session, id_token, .. } = settings;
+        let Settings { server, database, login, limits, session, id_token, .. } = settings;
         let aliyun = &settings.verifier.aliyun;
         for (key, value, least, most) in [
             ("server.max_connections", server.max_connections as u64, 1, 1_000_000),
@@ -72,6 +77,24 @@ impl Findings {
             ("login.retry_window_seconds", login.retry_window_seconds, 0, REPLAY_GUARD_SECONDS),
             ("login.max_in_flight", login.max_in_flight as u64, 1, 1_000_000),
             ("login.max_batch", login.max_batch as u64, 1, 1_000),
+            ("limits.logins_per_app_per_minute", limits.logins_per_app_per_minute.into(), 0, MAX_LOGINS_PER_MINUTE),
+            ("limits.app_burst", limits.app_burst.into(), 0, MAX_LOGINS_PER_MINUTE),
+            (
+                "limits.logins_per_address_per_minute",
+                limits.logins_per_address_per_minute.into(),
+                0,
+                MAX_LOGINS_PER_MINUTE,
+            ),
+            ("limits.address_burst", limits.address_burst.into(), 0, MAX_LOGINS_PER_MINUTE),
+            (
+                "limits.logins_per_device_per_minute",
+                limits.logins_per_device_per_minute.into(),
+                0,
+                MAX_LOGINS_PER_MINUTE,
+            ),
+            ("limits.device_burst", limits.device_burst.into(), 0, MAX_LOGINS_PER_MINUTE),
+            ("limits.verifier_calls_per_minute", limits.verifier_calls_per_minute.into(), 0, MAX_LOGINS_PER_MINUTE),
+            ("limits.verifier_calls_per_day", limits.verifier_calls_per_day, 0, MAX_CALLS_PER_DAY),
             ("session.ttl_seconds", session.ttl_seconds, 1, TEN_YEARS_DAYS * DAY_SECONDS),
             ("session.rotation_grace_seconds", session.rotation_grace_seconds, 0, HOUR_SECONDS),
             ("id_token.ttl_seconds", id_token.ttl_seconds, 1, LONGEST_ID_TOKEN_LIFE_SECONDS),
@@ -113,6 +136,30 @@ impl Findings {
         self.at_least(phase, statement);
         self.at_least(admitted, batch);
         self.greater(lifetime, grace);
+    }
+
+    /// A burst belongs to a rate.
+    fn bursts(&mut self, settings: &Settings) {
+        let limits = &settings.limits;
+        for (key, burst, rate, per_minute) in [
+            ("limits.app_burst", limits.app_burst, "logins_per_app_per_minute", limits.logins_per_app_per_minute),
+            (
+                "limits.address_burst",
+                limits.address_burst,
+                "logins_per_address_per_minute",
+                limits.logins_per_address_per_minute,
+            ),
+            (
+                "limits.device_burst",
+                limits.device_burst,
+                "logins_per_device_per_minute",
+                limits.logins_per_device_per_minute,
+            ),
+        ] {
+            if burst > 0 && per_minute == 0 {
+                self.add(key, format!("must be 0 while limits.{rate} is 0, which is no limit"));
+            }
+        }
     }
 
     fn greater(&mut self, (key, value): (&'static str, u64), (other, bound): (&str, u64)) {

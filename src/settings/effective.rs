@@ -1,6 +1,7 @@
 //! What holds where a setting was left out. Only development derives anything; production has been refused by then.
 
 use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -11,6 +12,7 @@ use super::{Aliyun, AppSetting, CredentialsChoice, DocsChoice, Environment, IdTo
 use crate::apps::DEMO_CLIENT_ID;
 use crate::client_address::TrustedProxies;
 use crate::http::ISSUER_PATH;
+use crate::limits::{self, budget};
 use crate::vault::MasterKeys;
 
 const DEVELOPMENT_DATABASE: &str = "sqlite://data/oneclick-login.db";
@@ -116,6 +118,25 @@ impl Settings {
         TrustedProxies::parse(self.server.trusted_proxies.iter().map(String::as_str)).unwrap_or_default()
     }
 
+    /// The limits in force. Without declared proxies there is none by address: everybody behind a gateway that nobody
+    /// declared would be one address.
+    pub fn login_limits(&self) -> limits::Config {
+        let settings = &self.limits;
+        let address = rate(settings.logins_per_address_per_minute, settings.address_burst);
+        limits::Config {
+            app: rate(settings.logins_per_app_per_minute, settings.app_burst),
+            address: address.filter(|_| !self.trusted_proxies().is_empty()),
+            device: rate(settings.logins_per_device_per_minute, settings.device_burst),
+        }
+    }
+
+    pub fn verifier_budget(&self) -> budget::Config {
+        budget::Config {
+            per_minute: NonZeroU32::new(self.limits.verifier_calls_per_minute),
+            per_day: NonZeroU64::new(self.limits.verifier_calls_per_day),
+        }
+    }
+
     /// The applications to register at start: the configured ones, and in development the demo app.
     pub fn apps(&self) -> Vec<AppSetting> {
         let mut apps = self.apps.clone();
@@ -152,6 +173,11 @@ impl IdToken {
     pub fn key_lifetime(&self) -> Option<Duration> {
         (self.key_lifetime_days > 0).then(|| Duration::from_secs(self.key_lifetime_days * 86_400))
     }
+}
+
+fn rate(per_minute: u32, burst: u32) -> Option<limits::Rate> {
+    let per_minute = NonZeroU32::new(per_minute)?;
+    Some(limits::Rate { per_minute, burst: NonZeroU32::new(burst).unwrap_or(per_minute) })
 }
 
 fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {

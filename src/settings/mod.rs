@@ -38,6 +38,7 @@ pub struct Settings {
     pub verifier: Verifier,
     pub registration: Registration,
     pub login: Login,
+    pub limits: Limits,
     pub session: Session,
     pub id_token: IdToken,
     pub i18n: I18n,
@@ -178,6 +179,22 @@ pub struct Login {
     pub max_in_flight: usize,
     /// The most logins one commit carries.
     pub max_batch: usize,
+}
+
+/// 0 is no limit; a burst of 0 is a whole minute's worth.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub logins_per_app_per_minute: u32,
+    pub app_burst: u32,
+    pub logins_per_address_per_minute: u32,
+    pub address_burst: u32,
+    pub logins_per_device_per_minute: u32,
+    pub device_burst: u32,
+    /// Of each replica.
+    pub verifier_calls_per_minute: u32,
+    /// Of all replicas together.
+    pub verifier_calls_per_day: u64,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]

@@ -11,7 +11,7 @@ mod pool;
 mod rows;
 
 use async_trait::async_trait;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
@@ -33,9 +33,17 @@ pub trait OpenSessions: Send + Sync {
     async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError>;
 }
 
+/// The part of a store that replicas share a budget of billed calls by.
+#[async_trait]
+pub trait ReserveCalls: Send + Sync {
+    /// Takes so many calls out of the `limit` that a day has for all replicas together, or what is left of it. What was
+    /// granted is nobody else's; if the answer is lost, it is nobody's.
+    async fn reserve_calls(&self, day: Date, calls: u32, limit: u64) -> Result<Reservation, StoreError>;
+}
+
 /// Everything the server keeps. All times are the caller's; every method is one short transaction with a time limit.
 #[async_trait]
-pub trait Store: OpenSessions {
+pub trait Store: OpenSessions + ReserveCalls {
     /// `postgres` or `sqlite`, for people.
     fn kind(&self) -> &'static str;
 

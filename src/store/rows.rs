@@ -304,6 +304,26 @@ pub struct NewTicket {
     pub expires_at: OffsetDateTime,
 }
 
+/// What became of a wish for billed calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reservation {
+    /// 0 once the day has none left.
+    pub granted: u32,
+    /// What the day has left for whoever comes next.
+    pub left: u64,
+}
+
+impl Reservation {
+    /// From what the day's row says after `calls` were added to it; it is left alone once the limit is reached.
+    pub(super) fn new(reserved: Option<i64>, calls: u32, limit: u64) -> Self {
+        let Some(reserved) = reserved.and_then(|reserved| u64::try_from(reserved).ok()) else {
+            return Self { granted: 0, left: 0 };
+        };
+        let within = limit.saturating_sub(reserved.saturating_sub(calls.into()));
+        Self { granted: u32::try_from(within).unwrap_or(calls).min(calls), left: limit.saturating_sub(reserved) }
+    }
+}
+
 /// Reads a client id that one of the stores kept.
 pub(super) fn stored_client_id(text: String) -> Result<ClientId, StoreError> {
     ClientId::parse(text).map_err(|_| StoreError::Corrupt { what: "client id" })

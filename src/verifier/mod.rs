@@ -10,6 +10,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::ids::RequestId;
+use crate::over_limit::OverLimit;
 use crate::phone_number::PhoneNumber;
 use crate::session_token::sha256;
 use crate::trace::TraceContext;
@@ -136,6 +137,12 @@ pub enum VerifierError {
         #[source]
         source: Option<BoxError>,
     },
+    /// Our own budget of billed calls has nothing left.
+    #[error(transparent)]
+    OverBudget(OverLimit),
+    /// Whether the budget has anything left cannot be known, so nothing is spent.
+    #[error("the budget of verifier calls cannot be asked for")]
+    BudgetUnknown(#[source] BoxError),
     /// It answered success with something that is not a mainland mobile number.
     #[error("the verifier answered something that is not a phone number")]
     NotANumber,
@@ -149,11 +156,15 @@ impl VerifierError {
         match self {
             Self::TokenRejected { .. } | Self::NotANumber => TokenState::Spent,
             Self::Ambiguous { .. } | Self::NoAnswer { .. } => TokenState::Unknown,
-            Self::Misconfigured { .. } | Self::Busy { .. } | Self::Unreachable(_) => TokenState::Unspent,
+            Self::Misconfigured { .. }
+            | Self::Busy { .. }
+            | Self::Unreachable(_)
+            | Self::OverBudget(_)
+            | Self::BudgetUnknown(_) => TokenState::Unspent,
         }
     }
 
-    /// What [`VerifierError::kind`] may say.
+    /// What [`VerifierError::kind`] may say of a call that was made.
     pub const KINDS: [&'static str; 7] =
         ["token_rejected", "ambiguous", "misconfigured", "busy", "unreachable", "no_answer", "not_a_number"];
 
@@ -166,7 +177,23 @@ impl VerifierError {
             Self::Busy { .. } => "busy",
             Self::Unreachable(_) => "unreachable",
             Self::NoAnswer { .. } => "no_answer",
+            Self::OverBudget(_) => "over_budget",
+            Self::BudgetUnknown(_) => "budget_unknown",
             Self::NotANumber => "not_a_number",
+        }
+    }
+
+    /// Whether the call may stand on the bill, which a number does that was given out, and nothing else.
+    pub const fn may_be_billed(&self) -> bool {
+        match self {
+            Self::NoAnswer { .. } | Self::NotANumber => true,
+            Self::TokenRejected { .. }
+            | Self::Ambiguous { .. }
+            | Self::Misconfigured { .. }
+            | Self::Busy { .. }
+            | Self::Unreachable(_)
+            | Self::OverBudget(_)
+            | Self::BudgetUnknown(_) => false,
         }
     }
 }

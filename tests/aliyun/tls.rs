@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use oneclick_login::verifier::VerifierError;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
@@ -13,26 +11,17 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::{config, verifier, verify};
-
-/// Self-signed for `localhost` and 127.0.0.1 until 2126; worth nothing anywhere.
-const CERTIFICATE: &str = "MIIBmTCCAT6gAwIBAgIUadwi4HjvQ1g6HEb84qB9iljJinwwCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2\
-    MTEyMjE4MjMyMloYDzIxMjYxMDI5MTgyMzIyWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC\
-    AAQ6BmAqnC0csr+zIcvGD0iT2GXXDRVw6RVWZVHnVqFG0j5qNZa7jpuDSpmHzMjKaSnA/7frMhB7zy9/BEA/Frubo2wwajAdBgNV\
-    HQ4EFgQUxZJ8Pv90ITxvuqPLV1w5vB2EFlkwHwYDVR0jBBgwFoAUxZJ8Pv90ITxvuqPLV1w5vB2EFlkwDAYDVR0TAQH/BAIwADAa\
-    BgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZIzj0EAwIDSQAwRgIhALO5aFbpIkmNpbp8nrcNnOQFtd3vgcaAjS3WXyD6\
-    D8QNAiEA60IuUqfWy5wsmUtKoQnwsZjNprlWBc4FMM1OQXa9LPI=";
-const PRIVATE_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgwvXjqu/uYMC4NbBTivQGoKJC6FBYHRGoIcp46Egour6hRANCAAQ6\
-    BmAqnC0csr+zIcvGD0iT2GXXDRVw6RVWZVHnVqFG0j5qNZa7jpuDSpmHzMjKaSnA/7frMhB7zy9/BEA/Frub";
+use crate::support::tls;
 
 #[tokio::test]
 async fn a_certificate_that_nobody_vouches_for_ends_the_call_before_a_byte_of_it_left() {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(STANDARD.decode(PRIVATE_KEY).unwrap()));
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(tls::private_key()));
     let tls = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![CertificateDer::from(STANDARD.decode(CERTIFICATE).unwrap())], key)
+        .with_single_cert(vec![CertificateDer::from(tls::certificate())], key)
         .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

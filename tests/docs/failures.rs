@@ -209,6 +209,11 @@ async fn every_example_works_and_every_code_that_is_described_can_be_had() {
         if codes.contains(&ErrorCode::RequestTimeout) {
             assert_eq!(scene.never_finish(&operation).await.error_code(), ErrorCode::RequestTimeout.number(), "{name}");
         }
+        if codes.contains(&ErrorCode::TooManyRequests) {
+            let limited = TestApp::with(&[("ONECLICK_LIMITS__LOGINS_PER_DEVICE_PER_MINUTE", "1")]).await;
+            let answers = [limited.log_in(SEED_TOKEN).await, limited.log_in(SEED_TOKEN).await];
+            assert_eq!(answers.map(|answer| answer.status.as_u16()), [200, 429], "{name}");
+        }
         let answer = scene.send(scene.good_call(&operation).await.without("If-None-Match")).await;
         assert_eq!(answer.status, 200, "{name}: {answer:?}");
         if codes.contains(&ErrorCode::UserDisabled) {

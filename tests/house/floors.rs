@@ -17,11 +17,12 @@ struct Reserved {
     composition: bool,
 }
 
-const RESERVED: [Reserved; 5] = [
+const RESERVED: [Reserved; 6] = [
     Reserved { name: "axum", modules: &["http"], composition: true },
     Reserved { name: "utoipa", modules: &["http"], composition: false },
     Reserved { name: "sqlx", modules: &["store"], composition: false },
     Reserved { name: "reqwest", modules: &["verifier", "cli::healthcheck"], composition: false },
+    Reserved { name: "governor", modules: &["limits"], composition: false },
     Reserved { name: "prometheus_client", modules: &["metrics"], composition: false },
 ];
 

@@ -4,6 +4,7 @@
 mod files;
 mod floors;
 mod metrics;
+mod monitoring;
 mod paths;
 mod readme;
 mod source;

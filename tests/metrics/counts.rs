@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::http::Method;
+use axum::body::Body;
+use axum::http::{Method, Request};
 use oneclick_login::http::{JWKS_PATH, LOGIN_PATH};
 
 use crate::support::app::{DEMO_CLIENT_ID, SEED_TOKEN, TestApp, login, with_session};
@@ -63,6 +64,7 @@ async fn requests_count_by_method_route_and_status() {
     app.send(login(SEED_TOKEN).method(Method::PATCH).build()).await;
     app.get(JWKS_PATH).await;
     app.get("/.well-known/jwks.json").await;
+    app.send(Request::post(JWKS_PATH).body(Body::empty()).unwrap()).await;
     app.get("/no/such/path?of=mine").await;
 
     let scrape = app.scrape().await;
@@ -70,6 +72,7 @@ async fn requests_count_by_method_route_and_status() {
         ("POST", LOGIN_PATH, "200"),
         ("OTHER", LOGIN_PATH, "405"),
         ("GET", JWKS_PATH, "200"),
+        ("OTHER", JWKS_PATH, "405"),
         ("GET", "/.well-known/jwks.json", "200"),
         ("GET", "none", "404"),
     ] {
@@ -77,7 +80,7 @@ async fn requests_count_by_method_route_and_status() {
         assert_eq!(scrape.value("oneclick_http_requests_total", &labels), 1.0);
     }
     let timed = |route| scrape.value("oneclick_http_request_duration_seconds_count", &[("route", route)]);
-    assert_eq!((timed(LOGIN_PATH), timed("other")), (2.0, 3.0));
+    assert_eq!((timed(LOGIN_PATH), timed("other")), (2.0, 4.0));
     assert_eq!(scrape.value("oneclick_jwks_requests_total", &[]), 2.0);
 }
 
@@ -119,4 +122,24 @@ async fn what_has_a_value_at_any_moment_is_read_for_the_scrape() {
     assert_eq!(scrape.value("oneclick_not_ready", &[("reason", "draining")]), 0.0);
     assert_eq!(scrape.value("oneclick_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
     assert_eq!(scrape.value("process_start_time_seconds", &[]), 1_790_000_000.0);
+}
+
+#[tokio::test]
+async fn a_login_over_a_limit_counts_by_the_limit_and_is_no_call_of_the_verifier() {
+    let limits =
+        [("ONECLICK_LIMITS__LOGINS_PER_DEVICE_PER_MINUTE", "3"), ("ONECLICK_LIMITS__VERIFIER_CALLS_PER_DAY", "2")];
+    let app = TestApp::with(&limits).await;
+    for n in 0..8 {
+        app.log_in(&format!("sandbox:13900001234:{n}")).await;
+    }
+    let scrape = app.scrape().await;
+    for (limit, refused) in
+        [("app", 0.0), ("address", 0.0), ("device", 5.0), ("verifier_minute", 0.0), ("verifier_day", 1.0)]
+    {
+        assert_eq!(scrape.value("oneclick_logins_over_limit_total", &[("limit", limit)]), refused, "{limit}");
+    }
+    assert_eq!(logins(&scrape, DEMO_CLIENT_ID, "IDAAS.SDK.COM.0429"), Some(6.0));
+    assert_eq!(scrape.value("oneclick_verifier_calls_total", &[("outcome", "ok")]), 2.0);
+    assert_eq!(scrape.value("oneclick_verifier_budget_left", &[]), 0.0);
+    assert_eq!(scrape.value("oneclick_limit_buckets_forgotten_total", &[]), 0.0);
 }

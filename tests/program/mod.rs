@@ -7,6 +7,7 @@ mod database_trouble;
 mod first_minutes;
 mod forwarder;
 mod kill;
+mod limits;
 mod log_lines;
 mod operators;
 mod refusals;

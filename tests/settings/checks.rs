@@ -22,6 +22,11 @@ fn a_value_out_of_its_range_is_refused_by_key_and_place() {
         ("login.retry_window_seconds", ["7201", "86400"]),
         ("login.max_in_flight", ["0", "1000001"]),
         ("login.max_batch", ["0", "1001"]),
+        ("limits.logins_per_app_per_minute", ["10000001", "4294967295"]),
+        ("limits.logins_per_address_per_minute", ["10000001", "4294967295"]),
+        ("limits.logins_per_device_per_minute", ["10000001", "4294967295"]),
+        ("limits.verifier_calls_per_minute", ["10000001", "4294967295"]),
+        ("limits.verifier_calls_per_day", ["1000000000001", "9223372036854775807"]),
         ("session.ttl_seconds", ["0", "9223372036854775807"]),
         ("session.rotation_grace_seconds", ["3601", "86400"]),
         ("id_token.ttl_seconds", ["0", "86401"]),
@@ -64,6 +69,31 @@ fn deadlines_shrink_inwards() {
     assert!(from_variables(&both_any).is_ok());
     // The sandbox has no use for the verifier's deadline.
     assert!(from_variables(&[("ONECLICK_SERVER__REQUEST_TIMEOUT_MS", "5000")]).is_ok());
+}
+
+#[test]
+fn a_burst_belongs_to_a_rate() {
+    for whose in ["APP", "ADDRESS", "DEVICE"] {
+        let burst = format!("ONECLICK_LIMITS__{whose}_BURST");
+        let rate = format!("ONECLICK_LIMITS__LOGINS_PER_{whose}_PER_MINUTE");
+        refused(from_variables(&[(&burst, "5"), (&rate, "0")]), &["_burst must be 0", "_per_minute is 0", &burst]);
+        refused(from_variables(&[(&burst, "10000001"), (&rate, "1")]), &["_burst must be 0 to 10000000"]);
+        assert!(from_variables(&[(&burst, "5"), (&rate, "60")]).is_ok());
+    }
+}
+
+#[test]
+fn a_burst_that_is_not_set_is_a_minutes_worth_and_the_address_limit_waits_for_the_gateways_to_be_declared() {
+    let name = "ONECLICK_LIMITS__LOGINS_PER_DEVICE_PER_MINUTE";
+    let burst = |pairs: &[_]| from_variables(pairs).unwrap().login_limits().device.unwrap().burst.get();
+    assert_eq!(burst(&[(name, "60")]), 60);
+    assert_eq!(burst(&[(name, "60"), ("ONECLICK_LIMITS__DEVICE_BURST", "5")]), 5);
+    assert_eq!(burst(&[(name, "6"), ("ONECLICK_LIMITS__DEVICE_BURST", "50")]), 50);
+
+    let by_default = from_variables(&[]).unwrap().login_limits();
+    assert!(by_default.app.is_none() && by_default.address.is_none() && by_default.device.is_none());
+    let declared = from_variables(&[("ONECLICK_SERVER__TRUSTED_PROXIES", "10.0.0.1")]).unwrap().login_limits();
+    assert_eq!(declared.address.unwrap().per_minute.get(), 600);
 }
 
 #[test]

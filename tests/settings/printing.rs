@@ -20,11 +20,21 @@ fn check_says_that_the_settings_are_valid_and_what_a_start_would_use() {
         String::from_utf8(out).unwrap()
     };
     let expected = "settings are valid\n\
-        environment development, store sqlite, verifier sandbox, issuer http://127.0.0.1:8080/api/v1/oauth2\n";
+        environment development, store sqlite, verifier sandbox, issuer http://127.0.0.1:8080/api/v1/oauth2\n\
+        logins a minute: per app off, per address off (server.trusted_proxies is empty), per device off; \
+        verifier calls: a minute off, a day off\n";
     assert_eq!(said(&from_variables(&[]).unwrap()), expected);
     let expected = "settings are valid\n\
-        environment production, store postgres, verifier aliyun, issuer https://login.example.com/api/v1/oauth2\n";
-    assert_eq!(said(&production(&[]).unwrap()), expected);
+        environment production, store postgres, verifier aliyun, issuer https://login.example.com/api/v1/oauth2\n\
+        logins a minute: per app 6000, per address 600, per device 10; verifier calls: a minute 500, a day 100000\n";
+    let limited = production(&[
+        ("ONECLICK_SERVER__TRUSTED_PROXIES", "10.0.0.0/8"),
+        ("ONECLICK_LIMITS__LOGINS_PER_APP_PER_MINUTE", "6000"),
+        ("ONECLICK_LIMITS__LOGINS_PER_DEVICE_PER_MINUTE", "10"),
+        ("ONECLICK_LIMITS__VERIFIER_CALLS_PER_MINUTE", "500"),
+        ("ONECLICK_LIMITS__VERIFIER_CALLS_PER_DAY", "100000"),
+    ]);
+    assert_eq!(said(&limited.unwrap()), expected);
 }
 
 #[test]

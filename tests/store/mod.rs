@@ -24,6 +24,7 @@ mod sessions;
 mod status;
 mod tenants;
 mod tickets;
+mod verifier_budget;
 
 use std::sync::Arc;
 
@@ -134,6 +135,13 @@ macro_rules! run_suite {
                 a_new_secret_ends_the_tokens_of_the_old_one,
                 an_app_that_is_no_tenant_any_more_has_no_tokens,
                 a_token_of_an_app_that_is_not_there_or_has_no_secret_is_nobodys,
+            }
+            verifier_budget {
+                a_days_calls_are_granted_up_to_its_limit_and_the_last_ones_in_part,
+                who_asks_for_more_than_the_limit_gets_the_limit,
+                every_day_has_its_own_budget,
+                a_limit_that_changes_counts_from_the_next_reservation_on,
+                of_many_concurrent_reservations_no_call_is_granted_twice,
             }
             purge {
                 a_session_is_kept_until_it_expires,

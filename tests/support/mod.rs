@@ -9,3 +9,5 @@ pub mod postgres;
 pub mod program;
 pub mod schemathesis;
 pub mod scrape;
+pub mod tls;
+pub mod unprivileged;

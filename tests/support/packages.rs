@@ -1,30 +1,26 @@
-//! Installs what the tests need and the machine lacks, where they may: as root on Debian or Ubuntu.
+//! Debian's packages, installed where a test needs one and this process may.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-/// Whether [`install`] has a chance.
-pub fn can_install() -> bool {
-    Path::new("/usr/bin/apt-get").exists() && is_root()
-}
+use super::unprivileged::is_root;
 
-pub fn is_root() -> bool {
-    tempfile::tempfile().and_then(|file| file.metadata()).is_ok_and(|file| file.uid() == 0)
-}
-
-/// Installs Debian's packages. Tests run beside each other, and apt works for one at a time.
-pub fn install(packages: &[&str]) -> Result<(), String> {
+/// # Errors
+/// With what stands in the way.
+pub fn install(names: &[&str]) -> Result<(), String> {
+    // Two installations at once wait for each other only in part.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    if !can_install() {
+    if !Path::new("/usr/bin/apt-get").exists() || !is_root() {
         return Err("needs root on Debian or Ubuntu".to_owned());
     }
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     run(Command::new("apt-get").args(["-q", "update"]))?;
-    let install = ["-q", "-y", "-o", "Dpkg::Options::=--force-confold", "install", "--no-install-recommends"];
-    run(Command::new("apt-get").args(install).args(packages).env("DEBIAN_FRONTEND", "noninteractive"))?;
-    Ok(())
+    let options = ["-q", "-y", "-o", "Dpkg::Options::=--force-confold", "install", "--no-install-recommends"];
+    let mut install = Command::new("apt-get");
+    // In runlevel 1 no package starts the service that it brings.
+    install.args(options).args(names).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+    run(&mut install).map(drop)
 }
 
 /// Where `PATH` has the first of these programs that it has at all.
@@ -35,6 +31,9 @@ pub fn find_program(names: &[&str]) -> Option<PathBuf> {
 }
 
 /// Standard output of a command that succeeds.
+///
+/// # Errors
+/// With what it said instead.
 pub fn run(command: &mut Command) -> Result<String, String> {
     let Output { status, stdout, stderr } =
         command.stdin(Stdio::null()).output().map_err(|error| format!("{:?}: {error}", command.get_program()))?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -207,12 +207,9 @@ impl Program {
     }
 
     pub async fn send(&self, call: Call) -> Result<Answer, reqwest::Error> {
-        let (parts, body) = call.clone().build().into_parts();
-        drop(body);
-        let url = format!("http://{}{}", self.listen, parts.uri);
-        let request = self.client.request(parts.method, url).headers(parts.headers).body(call.body);
-        let answer = read(request.send().await?).await?;
-        assert_described(&call.method, &call.path, &answer);
+        let (method, path) = (call.method.clone(), call.path.clone());
+        let answer = exchange(&self.client, &format!("http://{}", self.listen), call).await?;
+        assert_described(&method, &path, &answer);
         Ok(answer)
     }
 
@@ -263,11 +260,18 @@ impl Drop for Program {
     }
 }
 
-pub async fn read_to_end(mut stream: TcpStream) -> String {
+pub async fn read_to_end(mut stream: impl AsyncRead + Unpin) -> String {
     let mut bytes = Vec::new();
     // A reset after the answer is an end as well.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the connection ends");
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Sends a call to whoever is at `base`: a program, or a gateway in front of it.
+pub async fn exchange(client: &reqwest::Client, base: &str, call: Call) -> Result<Answer, reqwest::Error> {
+    let (parts, _) = call.clone().build().into_parts();
+    let url = format!("{base}{}", parts.uri);
+    read(client.request(parts.method, url).headers(parts.headers).body(call.body).send().await?).await
 }
 
 async fn read(response: reqwest::Response) -> Result<Answer, reqwest::Error> {

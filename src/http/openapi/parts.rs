@@ -6,7 +6,7 @@ use super::text::text;
 use crate::apps::DEMO_CLIENT_ID;
 use crate::error_code::ErrorCode::{
     AppNotRegistered, BodyTooLarge, ClientIdBlank, DeviceIncomplete, ParameterBlank, ParameterFormat, ParameterType,
-    RequestTimeout, SessionTokenInvalid, SystemBusy, TenantTokenInvalid, TenantUserNotFound, TooManyRequests,
+    RequestTimeout, SessionTokenInvalid, SystemBusy, TenantTokenInvalid, TenantUserNotFound,
 };
 use crate::http::device::{AGENT, CLIENT_ID, DEVICE_IP, FINGERPRINT, OPERATING_SYS_VERSION};
 use crate::http::session::SESSION_TOKEN;
@@ -22,7 +22,7 @@ pub const EXAMPLE_IP: Example = Example::Text("192.168.1.2");
 pub const EXAMPLE_AGENT: Example = Example::Text("Mozilla/5.0 (iPhone; CPU iPhone OS 13_3 like Mac OS X)");
 
 /// Of every request, whatever handles it.
-pub const EVERY: Part = Part::new(&[SystemBusy, TooManyRequests]).headers(&[LANGUAGE]);
+pub const EVERY: Part = Part::new(&[SystemBusy]).headers(&[LANGUAGE]);
 
 const LANGUAGE: Field = Field::new(
     "X-L",

@@ -1,14 +1,15 @@
 //! The trait, method by method: each a line to the file of its table. It knows no SQL.
 
 use async_trait::async_trait;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use super::{PostgresStore, schema};
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
-    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState, Rotation,
-    SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
+    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState, Reservation,
+    ReserveCalls, Rotation, SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey,
+    UserStatus,
 };
 
 #[async_trait]
@@ -21,6 +22,13 @@ impl OpenSessions for PostgresStore {
         let probe = "insert into write_probe (probed_at) values ($1)
                      on conflict (id) do update set probed_at = excluded.probed_at";
         self.count(sqlx::query(probe).bind(now)).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl ReserveCalls for PostgresStore {
+    async fn reserve_calls(&self, day: Date, calls: u32, limit: u64) -> Result<Reservation, StoreError> {
+        self.add_reserved_calls(day, calls, limit).await
     }
 }
 

@@ -18,6 +18,7 @@ mod sessions;
 mod tenant_tokens;
 mod tickets;
 mod users;
+mod verifier_budget;
 
 use std::fmt;
 use std::str::FromStr;

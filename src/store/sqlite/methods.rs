@@ -2,17 +2,19 @@
 //! transaction of its own. It knows no SQL.
 
 use async_trait::async_trait;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use super::error::Failure;
 use super::{
     SqliteStore, apps, erasure, finding, health, keys, opening, schema, sessions, tenant_tokens, tickets, users,
+    verifier_budget,
 };
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
-    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState, Rotation,
-    SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey, UserStatus,
+    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState, Reservation,
+    ReserveCalls, Rotation, SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey,
+    UserStatus,
 };
 
 /// Runs a function over the writer's connection in a transaction, which is durable before this has a result. (A macro
@@ -38,6 +40,13 @@ impl OpenSessions for SqliteStore {
 
     async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError> {
         in_transaction!(self, health::probe_write, now)
+    }
+}
+
+#[async_trait]
+impl ReserveCalls for SqliteStore {
+    async fn reserve_calls(&self, day: Date, calls: u32, limit: u64) -> Result<Reservation, StoreError> {
+        in_transaction!(self, verifier_budget::reserve, day, calls, limit)
     }
 }
 

@@ -20,6 +20,7 @@ mod tenant_tokens;
 mod tests;
 mod tickets;
 mod users;
+mod verifier_budget;
 mod writer;
 
 use std::time::Duration;

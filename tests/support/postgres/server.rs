@@ -10,6 +10,7 @@ use std::process::Command;
 
 use self::cluster::Cluster;
 use crate::support::packages::{self, run};
+use crate::support::unprivileged;
 
 const HELP: &str = "the tests need Postgres. Any one of these will do:
   - TEST_DATABASE_URL=postgres://… of a database whose role may create databases
@@ -84,7 +85,7 @@ fn compose(arguments: &[&str]) -> Result<String, String> {
 }
 
 fn from_packages() -> Result<Server, String> {
-    if !packages::can_install() {
+    if !unprivileged::is_root() {
         return Err("needs root on Debian or Ubuntu".to_owned());
     }
     // The package would make and start a cluster of its own.

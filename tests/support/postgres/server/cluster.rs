@@ -5,14 +5,14 @@
 //! and removes the folder.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::packages::is_root;
+use super::unprivileged;
 
 /// `$1` the programs' folder, `$2` ours, `$3` the port, then the server's options. The signals are those of a terminal
 /// and of a closed pipe: the end of the input is to decide alone. A server that has only just begun misses a signal, so
@@ -68,12 +68,10 @@ impl Cluster {
 
     fn try_start(bin: &Path, options: &[&str]) -> Result<Self, String> {
         let text = |error: std::io::Error| error.to_string();
-        let port = free_port().map_err(text)?;
-        // Postgres does not run as root, and its user must be able to get to the folder.
-        let owner = is_root().then(unprivileged_user).transpose()?;
-        let parent = if owner.is_some() { PathBuf::from("/tmp") } else { std::env::temp_dir() };
-        let folder = tempfile::Builder::new().prefix("oneclick-login-pg-").tempdir_in(parent).map_err(text)?.keep();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(text)?;
+        let port = unprivileged::free_port().map_err(text)?;
+        // Postgres does not run as root.
+        let owner = unprivileged::user()?;
+        let folder = unprivileged::folder("oneclick-login-pg-").map_err(text)?;
         let mut shell = Command::new("/bin/sh");
         shell.arg("-c").arg(SUPERVISE).arg("sh").arg(bin).arg(&folder).arg(port.to_string()).args(options);
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
@@ -111,19 +109,6 @@ impl Cluster {
         self._supervisor.wait().ok();
         Err(logs)
     }
-}
-
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-fn unprivileged_user() -> Result<(u32, u32), String> {
-    let users = fs::read_to_string("/etc/passwd").map_err(|error| error.to_string())?;
-    let ids = |name: &str| {
-        let mut fields = users.lines().find(|line| line.split(':').next() == Some(name))?.split(':').skip(2);
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-    };
-    ids("postgres").or_else(|| ids("nobody")).ok_or_else(|| "no user postgres or nobody to run it as".to_owned())
 }
 
 /// Runs itself once more as the process that is killed; that one is told by a variable that it is to hold a cluster.
