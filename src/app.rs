@@ -14,7 +14,7 @@ use crate::apps::Apps;
 use crate::clock::Clock;
 use crate::housekeeping;
 use crate::http::management::Management;
-use crate::http::{self, Http};
+use crate::http::{self, Docs, Http};
 use crate::id_token::IdTokens;
 use crate::ids::ClientId;
 use crate::keys::{self, Keys, KeysError, Timing};
@@ -24,7 +24,7 @@ use crate::login::{Login, Rules, Twins};
 use crate::readiness::{Readiness, Watched};
 use crate::session::{self, Sessions};
 use crate::session_writer::{self, SessionWriter};
-use crate::settings::{DatabaseKind, Environment, Settings};
+use crate::settings::{DatabaseKind, Environment, Provider, Settings};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{self, AppKind, Store, StoreError};
@@ -152,6 +152,7 @@ impl App {
             recorder: None,
             server_timing: settings.environment == Environment::Development,
             body_timeout: Duration::from_millis(settings.server.body_timeout_ms),
+            docs: settings.serves_docs().then(|| Arc::new(Docs::new(settings.verifier.provider == Provider::Sandbox))),
         };
         // In a start as it should be, the first login finds credentials. Without them the start goes on nevertheless: what
         // is not a login needs none.

@@ -11,6 +11,9 @@ use crate::error_chain::Chain;
 use crate::ids::ClientId;
 use crate::store::{App, AppKind, Store, StoreError};
 
+/// The application that development always has: the one of the contract's own example request.
+pub const DEMO_CLIENT_ID: &str = "nTo1eRIub60vPb54WeE6aojPwYwImtl4";
+
 /// How long a change made elsewhere may take to be seen here.
 pub const REFRESH_INTERVAL: Duration = Duration::from_secs(3);
 

@@ -45,10 +45,13 @@ pub struct ClientId(String);
 pub struct InvalidClientId;
 
 impl ClientId {
+    pub const MAX_LENGTH: usize = 64;
+
     pub fn parse(text: impl Into<String>) -> Result<Self, InvalidClientId> {
         let text = text.into();
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) { Ok(Self(text)) } else { Err(InvalidClientId) }
+        let fits = (1..=Self::MAX_LENGTH).contains(&text.len());
+        if fits && text.bytes().all(allowed) { Ok(Self(text)) } else { Err(InvalidClientId) }
     }
 
     pub fn as_str(&self) -> &str {
@@ -67,10 +70,12 @@ impl fmt::Display for ClientId {
 pub struct RequestId(String);
 
 impl RequestId {
+    pub const MAX_LENGTH: usize = 64;
+
     /// Keeps an id that somebody else gave, if it has the form.
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        ((1..=64).contains(&text.len()) && text.bytes().all(allowed)).then(|| Self(text.to_owned()))
+        ((1..=Self::MAX_LENGTH).contains(&text.len()) && text.bytes().all(allowed)).then(|| Self(text.to_owned()))
     }
 
     pub fn new(now: OffsetDateTime) -> Self {

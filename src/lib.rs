@@ -17,7 +17,7 @@
 //! | 1 capabilities | [`verifier`], [`store`], [`session_writer`], [`limits`], [`apps`], [`keys`], [`id_token`], [`vault`], [`audit`], [`metrics`] | each its own outside world, and its own error |
 //! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`over_limit`], [`locale`], [`clock`], [`error_chain`], [`finding`], [`hex`], [`trace`], [`client_address`] | plain types, no network, no database |
 //!
-//! Below floor 4 only [`http`] may name axum; only [`store`] may name sqlx; only [`verifier`], `cli::healthcheck`,
+//! Below floor 4 only [`http`] may name axum and utoipa; only [`store`] may name sqlx; only [`verifier`], `cli::healthcheck`,
 //! `cli::doctor` and `telemetry::otel` may name reqwest, and only the last opentelemetry; only [`limits`] may name governor;
 //! only [`metrics`] may name prometheus_client.
 //!

@@ -21,10 +21,10 @@ pub const TOKEN_TTL: Duration = Duration::from_secs(1800);
 pub const TICKET_TTL: Duration = Duration::from_secs(300);
 
 /// What a ticket begins with, so that it cannot be taken for a session_token.
-const TICKET_PREFIX: &str = "ssoTicket-";
+pub const TICKET_PREFIX: &str = "ssoTicket-";
 
 /// Characters of random text in a token, a ticket and a secret: 190 bits.
-const RANDOM_LENGTH: usize = 32;
+pub const RANDOM_LENGTH: usize = 32;
 
 pub struct Tenants {
     pub store: Arc<dyn Store>,

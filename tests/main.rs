@@ -8,6 +8,7 @@ mod support;
 mod aliyun;
 mod api;
 mod deploy;
+mod docs;
 mod doctor;
 mod gateways;
 mod house;

@@ -13,7 +13,7 @@ use crate::app::{self, App, StartError};
 use crate::clock::Clock;
 use crate::error_chain::Chain;
 use crate::http::management::{self, Management};
-use crate::http::{self, LOGIN_PATH};
+use crate::http::{self, DOCS_PATH, LOGIN_PATH};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::server::{self, Phase, Server, Shutdown};
@@ -209,12 +209,13 @@ fn welcome(settings: &Settings) -> String {
     let management = settings.server.management_listen;
     let issuer = settings.issuer();
     let base = issuer.trim_end_matches(http::ISSUER_PATH);
+    let docs = if settings.serves_docs() { format!("\n  docs      {base}{DOCS_PATH}") } else { String::new() };
     format!(
         r#"
 oneclick-login {version} is listening on {listen} (development)
   store     {store} ({database})
   verifier  {verifier}
-  health    http://{management}/readyz
+  health    http://{management}/readyz{docs}
 
 Log in:
 

@@ -16,15 +16,15 @@ use crate::ids::ClientId;
 use crate::store::{App, AppKind};
 
 /// A required header of the device: its name as the contract writes it, and the most bytes it may have.
-struct Required {
-    name: &'static str,
-    max_bytes: usize,
+pub(super) struct Required {
+    pub name: &'static str,
+    pub max_bytes: usize,
 }
 
-const OPERATING_SYS_VERSION: Required = Required { name: "X-operating-sys-version", max_bytes: 128 };
-const FINGERPRINT: Required = Required { name: "X-device-fingerprint", max_bytes: 256 };
-const AGENT: Required = Required { name: "X-agent", max_bytes: 1024 };
-const DEVICE_IP: &str = "X-device-ip";
+pub(super) const OPERATING_SYS_VERSION: Required = Required { name: "X-operating-sys-version", max_bytes: 128 };
+pub(super) const FINGERPRINT: Required = Required { name: "X-device-fingerprint", max_bytes: 256 };
+pub(super) const AGENT: Required = Required { name: "X-agent", max_bytes: 1024 };
+pub(super) const DEVICE_IP: &str = "X-device-ip";
 pub(super) const CLIENT_ID: &str = "X-client-id";
 
 /// The device, once none of its headers is missing (PARAM.0001) or malformed (COMMON.1002).

@@ -4,6 +4,7 @@ use axum::Extension;
 use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Http;
 use super::audit::Findings;
@@ -44,8 +45,8 @@ pub struct Learned {
 }
 
 /// The contract's four keys.
-#[derive(Debug, Serialize)]
-struct LoginAnswer<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LoginAnswer<'a> {
     session_token: &'a str,
     expire: u64,
     status: &'static str,

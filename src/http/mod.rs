@@ -6,12 +6,15 @@ mod audit;
 mod body;
 mod client_address;
 mod device;
+mod docs;
 mod error;
 mod json;
 mod login;
 pub mod management;
+pub mod openapi;
 mod request_id;
 mod request_metrics;
+mod route;
 mod server_timing;
 mod session;
 mod tenant;
@@ -24,7 +27,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::audit::Audited;
@@ -41,6 +43,10 @@ use crate::session::Sessions;
 use crate::tenant::Tenants;
 use crate::trace::Recorder;
 
+use openapi::{sdk, tenant as services, users, well_known as public_keys};
+use route::Route;
+
+pub use docs::{Docs, PAGE_PATH as DOCS_PATH, document};
 pub use error::refuse_host;
 
 pub const LOGIN_PATH: &str = "/api/v2/sdk/login/aliyun-mobile-auth";
@@ -68,6 +74,8 @@ pub struct Http {
     pub server_timing: bool,
     /// From a request's head to the last byte of its body.
     pub body_timeout: Duration,
+    /// Where `None`, the description of the API is not served.
+    pub docs: Option<Arc<Docs>>,
 }
 
 impl fmt::Debug for Http {
@@ -76,30 +84,48 @@ impl fmt::Debug for Http {
     }
 }
 
-/// The one route table and the one stack of layers; the outermost layer is the last.
+/// The one route table.
+fn routes() -> [Route; 14] {
+    [
+        Route::post(LOGIN_PATH, login::log_in, &sdk::LOG_IN).audited(Act::LogIn),
+        Route::post("/api/v2/sdk/sso/session-token/id-token", session::refresh, &sdk::REFRESH),
+        Route::get("/api/v2/sdk/logout", session::log_out, &sdk::LOG_OUT_BY_GET),
+        Route::post("/api/v2/sdk/logout", session::log_out, &sdk::LOG_OUT_BY_POST),
+        Route::post(TENANT_TOKEN_PATH, tenant_token::issue, &services::TOKEN).audited(Act::IssueTenantToken),
+        Route::post("/api/v2/tenant/sso/session-token/sso-ticket", tenant::issue_ticket, &services::ISSUE_TICKET)
+            .audited(Act::IssueTicket),
+        Route::post("/api/v2/tenant/sso/sso-ticket/verify", tenant::redeem_ticket, &services::REDEEM_TICKET)
+            .audited(Act::RedeemTicket),
+        Route::post("/api/v2/tenant/sso/session-token/refresh", tenant::refresh, &services::REFRESH),
+        Route::put("/api/v2/tenant/users/{user_id}/disable", tenant::disable_user, &users::DISABLE)
+            .audited(Act::DisableUser),
+        Route::put("/api/v2/tenant/users/{user_id}/enable", tenant::enable_user, &users::ENABLE)
+            .audited(Act::EnableUser),
+        Route::post("/api/v2/tenant/users/user-by-mobile", tenant::user_by_mobile, &users::BY_MOBILE)
+            .audited(Act::FindUser),
+        Route::get(JWKS_PATH, well_known::jwks, &public_keys::KEYS_OF_THE_VENDOR),
+        Route::get(WELL_KNOWN_JWKS_PATH, well_known::jwks, &public_keys::KEYS_WELL_KNOWN),
+        Route::get("/api/v1/oauth2/.well-known/openid-configuration", well_known::discovery, &public_keys::DISCOVERY),
+    ]
+}
+
+/// The one stack of layers, around the route table; the outermost layer is the last.
 pub fn router(http: Http) -> Router {
-    let audited = |act, route: MethodRouter<Http>| {
-        let login = Arc::clone(&http.login);
-        route.route_layer(from_fn_with_state(Audited { act, login }, audit::record))
-    };
-    let mut log_in = audited(Act::LogIn, post(login::log_in));
-    if http.server_timing {
-        log_in = log_in.route_layer(from_fn(server_timing::add));
-    }
-    Router::new()
-        .route(LOGIN_PATH, log_in)
-        .route("/api/v2/sdk/sso/session-token/id-token", post(session::refresh))
-        .route("/api/v2/sdk/logout", get(session::log_out).post(session::log_out))
-        .route(TENANT_TOKEN_PATH, audited(Act::IssueTenantToken, post(tenant_token::issue)))
-        .route("/api/v2/tenant/sso/session-token/sso-ticket", audited(Act::IssueTicket, post(tenant::issue_ticket)))
-        .route("/api/v2/tenant/sso/sso-ticket/verify", audited(Act::RedeemTicket, post(tenant::redeem_ticket)))
-        .route("/api/v2/tenant/sso/session-token/refresh", post(tenant::refresh))
-        .route("/api/v2/tenant/users/{user_id}/disable", audited(Act::DisableUser, put(tenant::disable_user)))
-        .route("/api/v2/tenant/users/{user_id}/enable", audited(Act::EnableUser, put(tenant::enable_user)))
-        .route("/api/v2/tenant/users/user-by-mobile", audited(Act::FindUser, post(tenant::user_by_mobile)))
-        .route(JWKS_PATH, get(well_known::jwks))
-        .route(WELL_KNOWN_JWKS_PATH, get(well_known::jwks))
-        .route("/api/v1/oauth2/.well-known/openid-configuration", get(well_known::discovery))
+    let api = routes().into_iter().fold(Router::new(), |api, route| {
+        let mut handler = route.handler;
+        if let Some(act) = route.audited {
+            let audited = Audited { act, login: Arc::clone(&http.login) };
+            handler = handler.route_layer(from_fn_with_state(audited, audit::record));
+        }
+        if http.server_timing && route.path == LOGIN_PATH {
+            handler = handler.route_layer(from_fn(server_timing::add));
+        }
+        api.route(route.path, handler)
+    });
+    http.docs
+        .as_ref()
+        .map_or(Router::new(), docs::router)
+        .merge(api)
         .fallback(|| async { error::Failure::new(ErrorCode::NotFound) })
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn_with_state(http.clone(), error::render))

@@ -6,6 +6,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Http;
 use super::device::{DeviceHeaders, SdkApp, is_blank, only};
@@ -15,9 +16,9 @@ use crate::error_code::ErrorCode;
 use crate::session::{Bearer, Refreshed};
 use crate::session_token::SessionToken;
 
-const SESSION_TOKEN: &str = "session-token";
+pub(super) const SESSION_TOKEN: &str = "session-token";
 /// Accepted for the same.
-const X_SESSION_TOKEN: &str = "X-session-token";
+pub(super) const X_SESSION_TOKEN: &str = "X-session-token";
 
 /// The session_token of a device's request, under either of its names.
 #[derive(Debug)]
@@ -44,8 +45,8 @@ fn parse(headers: &HeaderMap, name: &str) -> Result<SessionToken, Failure> {
 }
 
 /// The answer of both ways to renew: the device's, and a tenant's on its behalf.
-#[derive(Debug, Serialize)]
-struct RefreshAnswer<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RefreshAnswer<'a> {
     session_token: &'a str,
     expire: u64,
     id_token: &'a str,

@@ -10,6 +10,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Http;
@@ -123,8 +124,8 @@ fn device_fingerprint(fields: &mut Fields) -> Result<String, Failure> {
     }
 }
 
-#[derive(Serialize)]
-struct TicketAnswer<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct TicketAnswer<'a> {
     expire: u64,
     sso_ticket: &'a str,
 }
@@ -141,8 +142,8 @@ pub async fn issue_ticket(
     Ok(secret_json(&TicketAnswer { expire: TICKET_TTL.as_secs(), sso_ticket: ticket.expose() }))
 }
 
-#[derive(Serialize)]
-struct TicketUserAnswer<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct TicketUserAnswer<'a> {
     id: &'a str,
     #[serde(rename = "userName")]
     user_name: &'a str,
@@ -197,6 +198,11 @@ pub async fn enable_user(
     set_status(state, findings, path, UserStatus::Active).await
 }
 
+#[derive(Serialize, ToSchema)]
+pub(super) struct StatusAnswer<'a> {
+    user_id: &'a str,
+}
+
 /// What is not even text names no user.
 type UserIdInPath = Result<Path<String>, PathRejection>;
 
@@ -210,11 +216,11 @@ async fn set_status(
     let id = id.ok_or(Failure::new(ErrorCode::TenantUserNotFound))?;
     findings.user(UserId(id));
     http.tenants.set_user_status(UserId(id), status).await?;
-    Ok(secret_json(&serde_json::json!({ "user_id": id.to_string() })))
+    Ok(secret_json(&StatusAnswer { user_id: &id.to_string() }))
 }
 
-#[derive(Serialize)]
-struct UserAnswer<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct UserAnswer<'a> {
     user_id: &'a str,
     user_name: &'a str,
     name: &'a str,

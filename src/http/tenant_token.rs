@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use url::form_urlencoded;
+use utoipa::ToSchema;
 
 use super::audit::Findings;
 use super::device::only;
@@ -18,8 +19,8 @@ use super::{Http, body};
 use crate::ids::ClientId;
 use crate::tenant::{TOKEN_TTL, TenantError};
 
-#[derive(Serialize)]
-struct TokenAnswer<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct TokenAnswer<'a> {
     access_token: &'a str,
     token_type: &'static str,
     expires_in: u64,

@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Http, JWKS_PATH};
 use crate::keys::JWKS_MAX_AGE_SECONDS;
@@ -21,25 +22,50 @@ pub async fn jwks(State(http): State<Http>, headers: HeaderMap) -> Response {
     (caching, [(CONTENT_TYPE, "application/json")], jwks.json.clone()).into_response()
 }
 
-/// OpenID Connect Discovery, as far as it concerns a service that hands out id_tokens and nothing else.
-pub async fn discovery(State(http): State<Http>) -> Response {
-    ([(CACHE_CONTROL, cache_control())], Json(discovery_document(&http))).into_response()
+/// What an id_token says.
+pub(super) const CLAIMS: &[&str] = &[
+    "iss",
+    "aud",
+    "sub",
+    "iat",
+    "nbf",
+    "exp",
+    "jti",
+    "auth_time",
+    "sid",
+    "id",
+    "userName",
+    "name",
+    "mobile",
+    "email",
+    "phone_number",
+    "phone_number_verified",
+];
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct DiscoveryDocument<'a> {
+    issuer: &'a str,
+    jwks_uri: String,
+    response_types_supported: &'a [&'a str],
+    subject_types_supported: &'a [&'a str],
+    id_token_signing_alg_values_supported: &'a [String],
+    claims_supported: &'a [&'a str],
 }
 
-fn discovery_document(http: &Http) -> Value {
+/// OpenID Connect Discovery, as far as it concerns a service that hands out id_tokens and nothing else.
+pub async fn discovery(State(http): State<Http>) -> Response {
     let issuer = http.login.id_tokens.issuer();
     let base = issuer.strip_suffix(super::ISSUER_PATH).unwrap_or(issuer);
-    json!({
-        "issuer": issuer,
-        "jwks_uri": format!("{base}{JWKS_PATH}"),
-        "response_types_supported": ["id_token"],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": http.keys.snapshot().algorithms,
-        "claims_supported": [
-            "iss", "aud", "sub", "iat", "nbf", "exp", "jti", "auth_time", "sid",
-            "id", "userName", "name", "mobile", "email", "phone_number", "phone_number_verified"
-        ]
-    })
+    let snapshot = http.keys.snapshot();
+    let document = DiscoveryDocument {
+        issuer,
+        jwks_uri: format!("{base}{JWKS_PATH}"),
+        response_types_supported: &["id_token"],
+        subject_types_supported: &["public"],
+        id_token_signing_alg_values_supported: &snapshot.algorithms,
+        claims_supported: CLAIMS,
+    };
+    ([(CACHE_CONTROL, cache_control())], Json(document)).into_response()
 }
 
 fn cache_control() -> String {

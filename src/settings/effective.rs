@@ -8,14 +8,12 @@ use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 
 use super::reference::{Reference, reference};
-use super::{Aliyun, AppSetting, CredentialsChoice, Environment, IdToken, Provider, Settings, redact};
+use super::{Aliyun, AppSetting, CredentialsChoice, DocsChoice, Environment, IdToken, Provider, Settings, redact};
+use crate::apps::DEMO_CLIENT_ID;
 use crate::client_address::TrustedProxies;
 use crate::http::ISSUER_PATH;
 use crate::limits::{self, budget};
 use crate::vault::MasterKeys;
-
-/// The application that development always has: the one of the contract's own example request.
-pub const DEMO_CLIENT_ID: &str = "nTo1eRIub60vPb54WeE6aojPwYwImtl4";
 
 const DEVELOPMENT_DATABASE: &str = "sqlite://data/oneclick-login.db";
 
@@ -87,6 +85,15 @@ impl Settings {
     /// The `iss` claim. Where `server.listen` has port 0, write the bound address there before asking.
     pub fn issuer(&self) -> String {
         self.id_token.issuer.clone().unwrap_or_else(|| format!("{}{ISSUER_PATH}", local_url(self.server.listen)))
+    }
+
+    /// Whether the API's description is served.
+    pub fn serves_docs(&self) -> bool {
+        match self.docs.serve {
+            DocsChoice::Auto => self.environment == Environment::Development,
+            DocsChoice::On => true,
+            DocsChoice::Off => false,
+        }
     }
 
     pub fn database_url(&self) -> SecretString {

@@ -22,9 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::locale::Locale;
 
+pub use crate::apps::DEMO_CLIENT_ID;
 pub use crate::keys::SigningAlg;
 
-pub use effective::{CredentialsKind, DEMO_CLIENT_ID, DatabaseKind};
+pub use effective::{CredentialsKind, DatabaseKind};
 pub use error::{Origin, Problem, SettingsError};
 pub use redact::REDACTED;
 pub use reference::{Reference, reference};
@@ -42,6 +43,7 @@ pub struct Settings {
     pub session: Session,
     pub id_token: IdToken,
     pub i18n: I18n,
+    pub docs: Docs,
     pub secrets: Secrets,
     pub log: Log,
     /// Registered at start if absent; never changed by it.
@@ -225,6 +227,21 @@ pub struct IdToken {
 pub struct I18n {
     #[serde(serialize_with = "redact::locale")]
     pub default_locale: Locale,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Docs {
+    pub serve: DocsChoice,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DocsChoice {
+    /// In development, and not in production.
+    Auto,
+    On,
+    Off,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]

@@ -22,7 +22,7 @@ use super::{AccessToken, CallContext, PhoneNumberVerifier, ReplayKey, Verified, 
 use crate::phone_number::PhoneNumber;
 
 /// The example of the API's documentation. It has no replay key, so that the example works again and again.
-const REPEATABLE_TOKEN: &str = "ad12sasdsfe3dfdg3sc";
+pub const REPEATABLE_TOKEN: &str = "ad12sasdsfe3dfdg3sc";
 const REPEATABLE_NUMBER: &str = "13800000001";
 
 const MAX_DELAY: Duration = Duration::from_secs(60);

@@ -8,6 +8,6 @@ mod login;
 mod lost_answer;
 mod server_timing;
 mod sessions;
-mod tenant_token;
+pub mod tenant_token;
 pub mod tenants;
 mod well_known;

@@ -14,7 +14,7 @@ use crate::support::app::{Answer, Call, DEMO_CLIENT_ID, TestApp, tenant_call};
 const PATH: &str = "/api/v2/tenant/token";
 const PROBE: &str = "/api/v2/tenant/users/user-by-mobile";
 
-fn call(client_id: &str, secret: &str) -> Call {
+pub fn call(client_id: &str, secret: &str) -> Call {
     let basic = STANDARD.encode(format!("{client_id}:{secret}"));
     Call {
         method: Method::POST,

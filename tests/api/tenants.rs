@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use crate::support::app::{Answer, SEED_TOKEN, TestApp, tenant_call, with_session};
 
 pub const TENANT: &str = "tenant-one";
-const TICKET: &str = "/api/v2/tenant/sso/session-token/sso-ticket";
+pub const TICKET: &str = "/api/v2/tenant/sso/session-token/sso-ticket";
 const VERIFY: &str = "/api/v2/tenant/sso/sso-ticket/verify";
 const RENEW: &str = "/api/v2/tenant/sso/session-token/refresh";
-const BY_MOBILE: &str = "/api/v2/tenant/users/user-by-mobile";
+pub const BY_MOBILE: &str = "/api/v2/tenant/users/user-by-mobile";
 const NO_TICKET: &str = "IDAAS.TENANT.TICKET.0001";
 
 /// Registers a tenant and gives its secret.

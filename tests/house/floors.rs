@@ -17,8 +17,9 @@ struct Reserved {
     composition: bool,
 }
 
-const RESERVED: [Reserved; 9] = [
+const RESERVED: [Reserved; 10] = [
     Reserved { name: "axum", modules: &["http"], composition: true },
+    Reserved { name: "utoipa", modules: &["http"], composition: false },
     Reserved { name: "sqlx", modules: &["store"], composition: false },
     Reserved {
         name: "reqwest",
@@ -162,6 +163,7 @@ fn a_planted_violation_is_found_with_its_file_line_and_import() {
 
     assert_eq!(found("src/login.rs", "use axum::Router;").len(), 1);
     assert_eq!(found("src/keys/mod.rs", "fn a() { sqlx::query(\"\"); }").len(), 1);
+    assert_eq!(found("src/tenant.rs", "use utoipa::ToSchema;").len(), 1);
     assert_eq!(found("src/http/mod.rs", "use reqwest::Client;\nuse sqlx::Row;").len(), 2);
     assert_eq!(found("src/main.rs", "use sqlx::Row;").len(), 1);
     assert_eq!(found("src/cli/user.rs", "use reqwest::Client;").len(), 1);

@@ -23,6 +23,7 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use tower::ServiceExt;
 
+use super::description::assert_described;
 use super::scrape::Scrape;
 
 pub const DEMO_CLIENT_ID: &str = "nTo1eRIub60vPb54WeE6aojPwYwImtl4";
@@ -93,8 +94,12 @@ impl TestApp {
         self.store.register_app(&app, self.clock.now()).await.unwrap();
     }
 
+    /// The answer is one that the API's description promises, or the test ends here.
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        Answer::read(self.router.clone().oneshot(request).await.unwrap()).await
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let answer = Answer::read(self.router.clone().oneshot(request).await.unwrap()).await;
+        assert_described(&method, &path, &answer);
+        answer
     }
 
     /// What `/metrics` shows now.

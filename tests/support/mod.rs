@@ -1,10 +1,13 @@
 //! What the tests share.
 
 pub mod app;
+pub mod browser;
+pub mod description;
 pub mod get_mobile;
 pub mod packages;
 pub mod postgres;
 pub mod program;
+pub mod schemathesis;
 pub mod scrape;
 pub mod tls;
 pub mod unprivileged;

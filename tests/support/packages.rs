@@ -1,6 +1,6 @@
 //! Debian's packages, installed where a test needs one and this process may.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -21,6 +21,13 @@ pub fn install(names: &[&str]) -> Result<(), String> {
     // In runlevel 1 no package starts the service that it brings.
     install.args(options).args(names).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
     run(&mut install).map(drop)
+}
+
+/// Where `PATH` has the first of these programs that it has at all.
+pub fn find_program(names: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = std::env::split_paths(&path).collect();
+    names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|program| program.is_file())
 }
 
 /// Standard output of a command that succeeds.

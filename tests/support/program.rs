@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::app::{Answer, Call, login};
+use super::description::assert_described;
 use super::scrape::Scrape;
 
 /// For everything that must happen; long enough for a machine that does something else as well.
@@ -216,7 +217,10 @@ impl Program {
     }
 
     pub async fn send(&self, call: Call) -> Result<Answer, reqwest::Error> {
-        exchange(&self.client, &format!("http://{}", self.listen), call).await
+        let (method, path) = (call.method.clone(), call.path.clone());
+        let answer = exchange(&self.client, &format!("http://{}", self.listen), call).await?;
+        assert_described(&method, &path, &answer);
+        Ok(answer)
     }
 
     pub async fn get(&self, path: &str) -> Answer {
