@@ -12,11 +12,12 @@ run: ## serve on 127.0.0.1:8080 with what development makes by itself
 	cargo run --locked
 
 test: ## all tests; they find or start the servers they need
-	cargo test --locked
+	cargo test --locked --all-features
 
 check: ## what .ci/run asks besides the tests
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo check --locked
 	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; \
 	else echo 'dependencies not checked: cargo install --locked cargo-deny'; fi
 	@if command -v promtool >/dev/null; then promtool test rules deploy/prometheus/alerts.test.yaml; \

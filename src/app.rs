@@ -1,6 +1,6 @@
 //! The wiring: turns settings into a running set of parts. Knows everything, decides nothing.
 
-mod verifier;
+pub mod verifier;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{self, AppKind, Store, StoreError};
 use crate::tenant::Tenants;
+use crate::trace::Recorder;
 use crate::vault::{MasterKeyError, MasterKeys, Vault, VaultError};
 use crate::verifier::aliyun::{self, InvalidCredentials, RefreshedCredentials};
 
@@ -148,6 +149,8 @@ impl App {
             clock: clock.clone(),
             trusted_proxies: Arc::new(settings.trusted_proxies()),
             default_locale: settings.i18n.default_locale,
+            recorder: None,
+            server_timing: settings.environment == Environment::Development,
             body_timeout: Duration::from_millis(settings.server.body_timeout_ms),
         };
         // In a start as it should be, the first login finds credentials. Without them the start goes on nevertheless: what
@@ -158,6 +161,13 @@ impl App {
         let watched = Watched { store, keys, session_writer, limits, budget, clock };
         readiness.started(watched.clone());
         Ok(Self { http, watched, readiness: Arc::clone(readiness), role })
+    }
+
+    /// Has the traces of requests recorded; before [`App::router`].
+    #[must_use]
+    pub fn recorded_by(mut self, recorder: Option<Arc<dyn Recorder>>) -> Self {
+        self.http.recorder = recorder;
+        self
     }
 
     /// The public routes.
@@ -221,6 +231,12 @@ pub fn master_keys(settings: &Settings) -> Result<MasterKeys, MasterKeyError> {
     }
 }
 
+/// The same, if there are any: none is made.
+pub fn known_master_keys(settings: &Settings) -> Result<Option<MasterKeys>, MasterKeyError> {
+    let there = settings.secrets.master_key.is_some() || Path::new(DEVELOPMENT_MASTER_KEY).exists();
+    there.then(|| master_keys(settings)).transpose()
+}
+
 /// The signing keys, under the settings' rules.
 pub async fn open_keys(
     settings: &Settings,
@@ -241,7 +257,7 @@ pub async fn open_keys(
 pub async fn prepare_schema(settings: &Settings, store: &dyn Store) -> Result<(), StoreError> {
     match settings.environment {
         Environment::Development => store.migrate().await,
-        Environment::Production => store.check_schema().await,
+        Environment::Production => store.check_schema().await.map(drop),
     }
 }
 

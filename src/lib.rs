@@ -14,11 +14,12 @@
 //! | 4 composition | [`cli`], [`server`], [`app`], [`settings`], [`telemetry`] | everything, and decides nothing |
 //! | 3 edge | [`http`] | HTTP in, HTTP out, in the contract's form |
 //! | 2 use cases | [`login`], [`session`], [`tenant`], [`readiness`], [`housekeeping`] | procedures; no axum, no SQL, no JSON of the wire |
-//! | 1 capabilities | [`verifier`], [`store`], [`session_writer`], [`limits`], [`apps`], [`keys`], [`id_token`], [`vault`], [`metrics`] | each its own outside world, and its own error |
-//! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`over_limit`], [`locale`], [`clock`], [`error_chain`], [`hex`], [`trace`], [`client_address`] | plain types, no network, no database |
+//! | 1 capabilities | [`verifier`], [`store`], [`session_writer`], [`limits`], [`apps`], [`keys`], [`id_token`], [`vault`], [`audit`], [`metrics`] | each its own outside world, and its own error |
+//! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`over_limit`], [`locale`], [`clock`], [`error_chain`], [`finding`], [`hex`], [`trace`], [`client_address`] | plain types, no network, no database |
 //!
-//! Below floor 4 only [`http`] may name axum; only [`store`] may name sqlx; only [`verifier`] and `cli::healthcheck`
-//! may name reqwest; only [`limits`] may name governor; only [`metrics`] may name prometheus_client.
+//! Below floor 4 only [`http`] may name axum; only [`store`] may name sqlx; only [`verifier`], `cli::healthcheck`,
+//! `cli::doctor` and `telemetry::otel` may name reqwest, and only the last opentelemetry; only [`limits`] may name governor;
+//! only [`metrics`] may name prometheus_client.
 //!
 //! # A login in eight steps
 //!
@@ -50,12 +51,14 @@
 
 pub mod app;
 pub mod apps;
+pub mod audit;
 pub mod cli;
 pub mod client_address;
 pub mod clock;
 pub mod device;
 pub mod error_chain;
 pub mod error_code;
+pub mod finding;
 pub mod hex;
 pub mod housekeeping;
 pub mod http;

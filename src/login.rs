@@ -27,11 +27,11 @@ use crate::session::{Bearer, Grant, SessionError, Sessions};
 use crate::session_token::SessionToken;
 use crate::session_writer::{Admission, Refused, SessionWriter, WriteError};
 use crate::store::{App, CandidateUser, NewSession, Opened, Outcome};
-use crate::trace::TraceContext;
+use crate::trace::{Kind, Trace};
 use crate::vault::Vault;
 use crate::verifier::{AccessToken, CallContext, PhoneNumberVerifier, ReplayKey, TokenState, Verified, VerifierError};
 
-pub use self::under_way::{Subject, UnderWay};
+pub use self::under_way::{Stages, Subject, UnderWay};
 
 /// The capabilities a login needs, and the rules it follows.
 pub struct Login {
@@ -66,8 +66,7 @@ pub struct LoginRequest {
     pub device: Device,
     pub access_token: AccessToken,
     pub request_id: RequestId,
-    /// The request's span.
-    pub trace: TraceContext,
+    pub trace: Trace,
     pub client_address: Option<ClientAddress>,
 }
 
@@ -85,6 +84,7 @@ pub struct LoggedIn {
     pub id_token: String,
     pub user_id: UserId,
     pub new_user: bool,
+    pub stages: Stages,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -158,8 +158,9 @@ impl Login {
     /// at it. The limits and the place in the session writer's queue come here: the last checks before the token is spent.
     pub fn begin(self: &Arc<Self>, request: LoginRequest) -> Result<UnderWay, Arc<LoginError>> {
         self.limits.count_login(request.caller()).map_err(|over| Arc::new(over.into()))?;
+        let trace = request.trace.clone();
         let (procedure, is_twin) = self.join_or_start(request)?;
-        Ok(UnderWay { login: Arc::clone(self), procedure, is_twin })
+        Ok(UnderWay { login: Arc::clone(self), procedure, is_twin, trace })
     }
 
     fn join_or_start(self: &Arc<Self>, request: LoginRequest) -> Result<(Procedure, bool), Arc<LoginError>> {
@@ -217,14 +218,20 @@ impl Login {
         request: &LoginRequest,
         reached: &mut Reached,
     ) -> Result<SignedIn, LoginError> {
-        let call = CallContext { request_id: request.request_id.clone(), trace: request.trace.child() };
-        let verified = self.verifier.verify(&request.access_token, &call).await?;
+        let stage = request.trace.stage("verify", Kind::Client);
+        let call = CallContext { request_id: request.request_id.clone(), trace: stage.context() };
+        let verified = self.verifier.verify(&request.access_token, &call).await;
+        reached.stages.verify = Some(stage.end(verified.as_ref().err().map(VerifierError::kind)));
+        let verified = verified?;
         reached.number = Some(verified.number.clone());
         let session_token = SessionToken::generate();
         let session = self.new_session(request, &verified, &session_token);
         let (session_id, opened_at, expires_at) = (session.id, session.created_at, session.expires_at);
 
-        let Opened { user, new_user } = match admission.open(session).await? {
+        let stage = request.trace.stage("commit", Kind::Client);
+        let written = admission.open(session).await;
+        reached.stages.commit = Some(stage.end(written.as_ref().err().map(WriteError::kind)));
+        let Opened { user, new_user } = match written? {
             Outcome::Opened(opened) => opened,
             Outcome::UserNotFound => return Err(LoginError::UserNotFound),
             Outcome::UserDisabled => return Err(LoginError::UserDisabled),

@@ -85,6 +85,17 @@ pub enum WriteError {
     Ended,
 }
 
+impl WriteError {
+    /// A short, bounded name of the kind.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Store(_) => "store",
+            Self::TimedOut => "timed_out",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 impl SessionWriter {
     /// Starts the writers; they end once every clone of this is gone and the queue is empty.
     pub fn start(store: Arc<dyn OpenSessions>, clock: Clock, config: Config) -> Self {

@@ -102,13 +102,13 @@ impl Tenants {
         client_id.ok_or(TenantError::InvalidToken)
     }
 
-    /// A one-time ticket for the session of a token, good on the same device only.
+    /// A one-time ticket for the session of a token, good on the same device only, and whose session that is.
     pub async fn issue_ticket(
         &self,
         tenant: &ClientId,
         token: &SessionToken,
         bearer: Bearer<'_>,
-    ) -> Result<Secret, TenantError> {
+    ) -> Result<(Secret, UserId), TenantError> {
         let live = self.sessions.authenticate(token, bearer).await?;
         let (ticket, now) = (Secret::generate_ticket(), self.clock.now());
         let row = NewTicket {
@@ -120,7 +120,7 @@ impl Tenants {
             expires_at: now + TICKET_TTL,
         };
         self.store.add_ticket(&row).await?;
-        Ok(ticket)
+        Ok((ticket, live.session.user.profile.id))
     }
 
     /// The user of a ticket; session and user are looked at again. Using the ticket up comes last, so that trouble on

@@ -8,6 +8,7 @@ mod support;
 mod aliyun;
 mod api;
 mod deploy;
+mod doctor;
 mod gateways;
 mod house;
 mod keys;

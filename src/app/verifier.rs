@@ -32,16 +32,23 @@ pub fn open(
     let (verifier, limit): (Arc<dyn PhoneNumberVerifier>, _) = match settings.verifier.provider {
         Provider::Sandbox => (Arc::new(SandboxVerifier::new()), limit),
         Provider::Aliyun => {
-            let credentials: Arc<dyn CredentialsSource> = match role {
-                Some(role) => Arc::clone(role) as _,
-                None => Arc::new(static_credentials(settings)?),
-            };
-            let config = aliyun_config(settings, credentials);
-            let limit = limit.min(config.max_in_flight);
-            (Arc::new(AliyunVerifier::new(config, clock.clone())?), limit)
+            (Arc::new(aliyun(settings, clock, role)?), limit.min(settings.verifier.aliyun.max_in_flight))
         }
     };
     Ok(metrics.meter(verifier, limit))
+}
+
+/// The client of Alibaba Cloud. `role` is what [`role_credentials`] gave.
+pub fn aliyun(
+    settings: &Settings,
+    clock: &Clock,
+    role: Option<&Arc<RefreshedCredentials>>,
+) -> Result<AliyunVerifier, StartError> {
+    let credentials: Arc<dyn CredentialsSource> = match role {
+        Some(role) => Arc::clone(role) as _,
+        None => Arc::new(static_credentials(settings)?),
+    };
+    Ok(AliyunVerifier::new(aliyun_config(settings, credentials), clock.clone())?)
 }
 
 fn aliyun_config(settings: &Settings, credentials: Arc<dyn CredentialsSource>) -> aliyun::Config {

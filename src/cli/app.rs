@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::{Subcommand, ValueEnum};
 
 use super::{CliError, open_ready_store, say};
+use crate::audit::{Act, Event};
 use crate::clock::Clock;
 use crate::ids::{ClientId, InvalidClientId};
 use crate::settings::Settings;
@@ -54,6 +55,19 @@ pub enum Kind {
 pub enum Switch {
     On,
     Off,
+}
+
+impl Command {
+    pub(super) fn audited(&self) -> Option<Event> {
+        let (act, client_id) = match self {
+            Self::Register { client_id, new_secret: true, .. } => (Act::RenewSecret, client_id),
+            Self::Register { client_id, new_secret: false, .. } => (Act::RegisterApp, client_id),
+            Self::List => return None,
+            Self::Enable { client_id } => (Act::EnableApp, client_id),
+            Self::Disable { client_id } => (Act::DisableApp, client_id),
+        };
+        Some(Event { app: Some(client_id.clone()), ..Event::of(act) })
+    }
 }
 
 pub(super) fn client_id(text: &str) -> Result<ClientId, InvalidClientId> {

@@ -29,15 +29,19 @@ pub fn run(command: &Command, settings: &Settings, out: &mut dyn Write) -> io::R
 /// When `out` cannot be written to.
 pub fn check(settings: &Settings, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "settings are valid")?;
-    writeln!(
-        out,
+    writeln!(out, "{}", summary(settings))?;
+    writeln!(out, "{}", limits(settings))
+}
+
+/// What a start would use.
+pub fn summary(settings: &Settings) -> String {
+    format!(
         "environment {}, store {}, verifier {}, issuer {}",
         settings.environment.as_str(),
         settings.database_kind().as_str(),
         settings.verifier.provider.as_str(),
         settings.issuer(),
-    )?;
-    writeln!(out, "{}", limits(settings))
+    )
 }
 
 /// What is limited and what is not: a limit by address that is set need not be in force.

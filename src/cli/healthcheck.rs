@@ -7,7 +7,6 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{CliError, say};
-use crate::settings::Settings;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -19,9 +18,9 @@ pub struct Arguments {
     ready: bool,
 }
 
-pub async fn run(arguments: &Arguments, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
+pub async fn run(arguments: &Arguments, listen: SocketAddr, out: &mut dyn Write) -> Result<(), CliError> {
     let path = if arguments.ready { "readyz" } else { "livez" };
-    let url = format!("http://{}/{path}", reachable(settings.server.management_listen));
+    let url = format!("http://{}/{path}", reachable(listen));
     let refused = |error: reqwest::Error| CliError::Refused(format!("{url} does not answer: {}", error.without_url()));
     let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build().map_err(refused)?;
     let response = client.get(&url).send().await.map_err(refused)?;

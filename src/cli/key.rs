@@ -7,6 +7,7 @@ use clap::{Subcommand, ValueEnum};
 
 use super::{CliError, open_ready_store, say};
 use crate::app::{self, StartError};
+use crate::audit::{Act, Event};
 use crate::clock::{Clock, Utc};
 use crate::keys::{Keys, Lifecycle, Replaced, Rotated, SigningAlg, Timing};
 use crate::settings::Settings;
@@ -44,6 +45,18 @@ pub enum Alg {
     Rs256,
     #[value(name = "EdDSA")]
     EdDsa,
+}
+
+impl Command {
+    pub(super) fn audited(&self) -> Option<Event> {
+        match self {
+            Self::List => None,
+            Self::Rotate { compromised: false, .. } => Some(Event::of(Act::RotateKey)),
+            Self::Rotate { compromised: true, .. } => Some(Event::of(Act::ReplaceKeys)),
+            Self::Remove { kid } => Some(Event { key: Some(kid.clone()), ..Event::of(Act::RemoveKey) }),
+            Self::Rewrap => Some(Event::of(Act::RewrapKeys)),
+        }
+    }
 }
 
 impl From<Alg> for SigningAlg {

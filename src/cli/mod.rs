@@ -2,6 +2,7 @@
 
 mod app;
 pub mod config;
+mod doctor;
 mod healthcheck;
 mod key;
 mod migrate;
@@ -10,14 +11,16 @@ mod session;
 mod user;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
 use crate::app::StartError;
+use crate::audit::{self, Actor, Event};
 use crate::settings::{Settings, SettingsError};
 use crate::store::{Store, StoreError};
+use crate::telemetry;
 
 /// One-click login with the phone's own number.
 #[derive(Debug, Parser)]
@@ -51,6 +54,9 @@ enum Command {
     /// Check or show the settings
     #[command(subcommand)]
     Config(config::Command),
+    /// Look at a deployment and say what is wrong and what to do. Calls Alibaba Cloud once with an impossible token,
+    /// which costs nothing: only returned numbers are charged
+    Doctor(doctor::Arguments),
     /// Ask the running server whether it lives (or, with --ready, whether it takes logins)
     Healthcheck(healthcheck::Arguments),
 }
@@ -77,18 +83,49 @@ pub enum CliError {
 impl Cli {
     /// Runs the command to its end.
     pub async fn run(self) -> Result<(), CliError> {
-        let settings = Settings::from_process(self.config.as_deref())?;
+        let config = self.config.as_deref();
+        let command = self.command.unwrap_or(Command::Serve);
+        let Some(event) = command.audited() else { return command.run(config).await };
+        let _telemetry = telemetry::init_audit();
+        let result = command.run(config).await;
+        event.record(match &result {
+            Ok(()) => audit::SUCCESS,
+            Err(CliError::Refused(_)) => "REFUSED",
+            Err(_) => "FAILED",
+        });
+        result
+    }
+}
+
+impl Command {
+    async fn run(self, config: Option<&Path>) -> Result<(), CliError> {
+        let settings = || Settings::from_process(config);
         let out = &mut io::stdout();
-        match self.command.unwrap_or(Command::Serve) {
-            Command::Serve => serve::run(settings).await,
-            Command::Migrate => migrate::run(&settings, out).await,
-            Command::App(command) => app::run(command, &settings, out).await,
-            Command::Session(command) => session::run(command, &settings, out).await,
-            Command::User(command) => user::run(command, &settings, out).await,
-            Command::Key(command) => key::run(command, &settings, out).await,
-            Command::Config(command) => Ok(config::run(&command, &settings, out)?),
-            Command::Healthcheck(arguments) => healthcheck::run(&arguments, &settings, out).await,
+        match self {
+            Self::Serve => serve::run(settings()?).await,
+            Self::Migrate => migrate::run(&settings()?, out).await,
+            Self::App(command) => app::run(command, &settings()?, out).await,
+            Self::Session(command) => session::run(command, &settings()?, out).await,
+            Self::User(command) => user::run(command, &settings()?, out).await,
+            Self::Key(command) => key::run(command, &settings()?, out).await,
+            Self::Config(command) => Ok(config::run(&command, &settings()?, out)?),
+            Self::Doctor(arguments) => doctor::run(&arguments, settings(), out).await,
+            Self::Healthcheck(arguments) => {
+                healthcheck::run(&arguments, Settings::management_listen(config)?, out).await
+            }
         }
+    }
+
+    /// The event of an administrative act; its outcome is still to come.
+    fn audited(&self) -> Option<Event> {
+        let event = match self {
+            Self::App(command) => command.audited()?,
+            Self::Session(command) => command.audited()?,
+            Self::User(command) => command.audited(),
+            Self::Key(command) => command.audited()?,
+            Self::Serve | Self::Migrate | Self::Config(_) | Self::Doctor(_) | Self::Healthcheck(_) => return None,
+        };
+        Some(Event { actor: Some(Actor::CommandLine), ..event })
     }
 }
 

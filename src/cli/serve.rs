@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::server::{self, Phase, Server, Shutdown};
 use crate::settings::{DEMO_CLIENT_ID, Environment, Provider, Settings};
+use crate::store::{Store, StoreError};
 use crate::telemetry;
 
 /// Pauses between tries to reach the database at start: doubled from the first to the last.
@@ -35,6 +36,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn run(mut settings: Settings) -> Result<(), CliError> {
     let started = Clock::system().now();
     let _telemetry = telemetry::init(settings.log.format);
+    let recorder = telemetry::recorder();
     let shutdown = Shutdown::new();
     let signals = server::signals(shutdown.clone())?;
     tokio::spawn(signals);
@@ -58,7 +60,7 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
     let management = tokio::spawn(management.run(management_end.clone()));
 
     let app = tokio::select! {
-        app = open_app(&settings, &shown) => app?,
+        app = open_app(&settings, &shown) => app?.recorded_by(recorder.clone()),
         () = shutdown.reached(Phase::Draining) => return Ok(()),
     };
     let public = public.listen()?;
@@ -75,6 +77,9 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
         app.close().await;
         management_end.advance(Phase::Closing);
         let _ = management.await;
+        if let Some(recorder) = recorder {
+            let _ = tokio::task::spawn_blocking(move || recorder.finish()).await;
+        }
     };
     tokio::select! {
         biased;
@@ -130,9 +135,7 @@ async fn open_app(settings: &Settings, management: &Management) -> Result<App, S
     loop {
         let opened = async {
             app::prepare_schema(settings, &*store).await?;
-            for warning in store.deployment_warnings().await? {
-                tracing::warn!("{warning}");
-            }
+            warn_of_deployment(&*store).await?;
             App::open(settings, Arc::clone(&store), Clock::system(), management).await
         };
         match opened.await {
@@ -144,6 +147,21 @@ async fn open_app(settings: &Settings, management: &Management) -> Result<App, S
             opened => return opened,
         }
     }
+}
+
+/// What `doctor` says of the database, save that nobody has told here how many replicas there are. No trouble of this
+/// kind ends the start, nor does a database that cannot be asked.
+async fn warn_of_deployment(store: &dyn Store) -> Result<(), StoreError> {
+    match store.look_at_deployment(1).await {
+        Ok(findings) => {
+            for finding in findings.iter().filter(|finding| finding.is_trouble()) {
+                tracing::warn!(check = finding.check, "{finding}");
+            }
+        }
+        Err(error) if error.is_transient() => return Err(error),
+        Err(error) => tracing::warn!(error = %Chain(&error), "the database cannot be asked for its settings"),
+    }
+    Ok(())
 }
 
 fn limits(settings: &Settings) -> server::Config {

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use uuid::Uuid;
 
 use super::{CliError, open_ready_store, say};
+use crate::audit::{Act, Event};
 use crate::clock::Clock;
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::settings::Settings;
@@ -37,6 +38,20 @@ pub struct Which {
     /// All sessions of an application
     #[arg(long, value_name = "CLIENT_ID", value_parser = super::app::client_id)]
     all_of_client: Option<ClientId>,
+}
+
+impl Command {
+    pub(super) fn audited(&self) -> Option<Event> {
+        match self {
+            Self::List { .. } => None,
+            Self::Revoke(Which { id, user, all_of_client }) => Some(Event {
+                session: id.map(SessionId),
+                user: user.map(UserId),
+                app: all_of_client.clone(),
+                ..Event::of(Act::RevokeSessions)
+            }),
+        }
+    }
 }
 
 pub async fn run(command: Command, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {

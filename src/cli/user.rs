@@ -6,6 +6,7 @@ use clap::Subcommand;
 use uuid::Uuid;
 
 use super::{CliError, open_ready_store, say};
+use crate::audit::{Act, Event};
 use crate::clock::Clock;
 use crate::ids::UserId;
 use crate::phone_number::{InvalidPhoneNumber, PhoneNumber};
@@ -35,6 +36,17 @@ pub enum Command {
         #[arg(long)]
         id: Uuid,
     },
+}
+
+impl Command {
+    pub(super) fn audited(&self) -> Event {
+        match self {
+            Self::Find { mobile } => Event { number: Some(mobile.clone()), ..Event::of(Act::FindUser) },
+            Self::Disable { id } => Event { user: Some(UserId(*id)), ..Event::of(Act::DisableUser) },
+            Self::Enable { id } => Event { user: Some(UserId(*id)), ..Event::of(Act::EnableUser) },
+            Self::Erase { id } => Event { user: Some(UserId(*id)), ..Event::of(Act::EraseUser) },
+        }
+    }
 }
 
 fn number(text: &str) -> Result<PhoneNumber, InvalidPhoneNumber> {

@@ -1,6 +1,7 @@
 //! One line for each request, and the one place where a failure's cause is logged.
 
 use axum::extract::{MatchedPath, Request};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::Instant;
@@ -12,11 +13,10 @@ use crate::over_limit::Limit;
 /// Logs the route's pattern rather than the path, which a client chooses.
 pub async fn record(request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let method = request.method().clone();
+    let method = standard_method(request.method()).unwrap_or("OTHER");
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
 
-    let method = if is_standard(&method) { method.as_str() } else { "OTHER" };
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let status = response.status().as_u16();
     let duration_ms = started.elapsed().as_micros() as f64 / 1_000.0;
@@ -52,8 +52,7 @@ pub async fn record(request: Request, next: Next) -> Response {
     response
 }
 
-fn is_standard(method: &axum::http::Method) -> bool {
-    use axum::http::Method;
-    [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS, Method::PATCH]
-        .contains(method)
+/// A method's name, unless a client made it up.
+pub(super) fn standard_method(method: &Method) -> Option<&'static str> {
+    ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"].into_iter().find(|name| *name == method.as_str())
 }

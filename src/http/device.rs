@@ -61,13 +61,22 @@ impl FromRequestParts<Http> for SdkApp {
         if is_blank(&parts.headers, CLIENT_ID) {
             return Err(Failure::new(ErrorCode::ClientIdBlank));
         }
-        let client_id = only(&parts.headers, CLIENT_ID)
-            .and_then(|text| ClientId::parse(text).ok())
-            .ok_or(Failure::format(CLIENT_ID))?;
+        let client_id = claimed_client_id(&parts.headers).ok_or(Failure::format(CLIENT_ID))?;
         tracing::Span::current().record("app.client_id", client_id.as_str());
         let app = http.apps.find(&client_id).await.filter(|app| app.enabled && app.kind == AppKind::Sdk);
         app.map(Self).ok_or(Failure::new(ErrorCode::AppNotRegistered))
     }
+}
+
+/// Whatever client id the request names, if it names one.
+pub(super) fn claimed_client_id(headers: &HeaderMap) -> Option<ClientId> {
+    ClientId::parse(only(headers, CLIENT_ID)?).ok()
+}
+
+/// Whatever fingerprint the request has, if it has one of the right form.
+pub(super) fn claimed_fingerprint(headers: &HeaderMap) -> Option<&str> {
+    let fits = |text: &&str| !text.trim().is_empty() && text.len() <= FINGERPRINT.max_bytes;
+    only(headers, FINGERPRINT.name).filter(fits)
 }
 
 /// The same limits where a tenant's body carries what a device's headers do.

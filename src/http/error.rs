@@ -16,14 +16,15 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::request_id::{HeaderId, trace_of};
-use super::{Http, LOGIN_PATH, TENANT_TOKEN_PATH};
+use super::request_id::{HeaderId, caller_of};
+use super::{Http, LOGIN_PATH, TENANT_TOKEN_PATH, audit};
 use crate::error_code::ErrorCode;
 use crate::locale::Locale;
 use crate::login::LoginError;
 use crate::over_limit::Limit;
 use crate::session::SessionError;
 use crate::tenant::TenantError;
+use crate::trace::Trace;
 use crate::verifier::{TokenState, VerifierError};
 
 pub const ACCESS_TOKEN_STATE: HeaderName = HeaderName::from_static("x-access-token-state");
@@ -114,6 +115,14 @@ impl Failure {
             StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::BodyTooLarge,
             _ => ErrorCode::SystemBusy,
         })
+    }
+
+    /// `None` of an answer that is no failure.
+    pub fn code_of(response: &Response) -> Option<ErrorCode> {
+        let status = response.status();
+        let failed = status.is_client_error() || status.is_server_error();
+        let code = || response.extensions().get::<Self>().map_or_else(|| Self::from_status(status).code, |it| it.code);
+        failed.then(code)
     }
 
     fn text(&self, locale: Locale) -> String {
@@ -283,7 +292,8 @@ pub fn refuse_host(parts: &Parts, default_locale: Locale, now: OffsetDateTime) -
     let locale = language(&parts.headers).unwrap_or(default_locale);
     write(&mut response, &failure, locale, Form::of(parts.uri.path()));
     let id = HeaderId::of(&parts.headers, now);
-    let trace_id = trace_of(&parts.headers).trace_id;
+    let trace_id = Trace::begin(caller_of(&parts.headers), None).id();
+    audit::record_unrouted(parts, &id.0, trace_id, failure.code);
     tracing::info!(request.id = %id.0, trace.id = %trace_id, error.code = failure.code.number(), "request without one host");
     id.write(response.headers_mut());
     response

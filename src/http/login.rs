@@ -1,18 +1,19 @@
 //! `POST /api/v2/sdk/login/aliyun-mobile-auth`.
 
 use axum::Extension;
-use axum::extract::State;
-use axum::response::Response;
+use axum::extract::{FromRequestParts, State};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Http;
+use super::audit::Findings;
 use super::device::{DeviceHeaders, SdkApp};
 use super::error::Failure;
 use super::json::{Fields, FromFields, Json, secret_json};
 use crate::client_address::ClientAddress;
 use crate::ids::RequestId;
 use crate::login::{LoggedIn, LoginRequest};
-use crate::trace::TraceContext;
+use crate::trace::Trace;
 use crate::verifier::AccessToken;
 
 #[derive(Debug)]
@@ -29,6 +30,19 @@ impl FromFields for LoginBody {
     }
 }
 
+/// What the layers around have found out of the request.
+#[derive(Debug, FromRequestParts)]
+pub struct Learned {
+    #[from_request(via(Extension))]
+    request_id: RequestId,
+    #[from_request(via(Extension))]
+    trace: Trace,
+    #[from_request(via(Extension))]
+    client_address: Option<ClientAddress>,
+    #[from_request(via(Extension))]
+    findings: Findings,
+}
+
 /// The contract's four keys.
 #[derive(Debug, Serialize)]
 struct LoginAnswer<'a> {
@@ -42,17 +56,20 @@ struct LoginAnswer<'a> {
 /// write, are the login's own first questions.
 pub async fn log_in(
     State(http): State<Http>,
-    Extension(request_id): Extension<RequestId>,
-    Extension(trace): Extension<TraceContext>,
-    client_address: Option<Extension<ClientAddress>>,
+    learned: Learned,
     DeviceHeaders(device): DeviceHeaders,
     SdkApp(app): SdkApp,
     Json(LoginBody { access_token }): Json<LoginBody>,
 ) -> Result<Response, Failure> {
-    let client_address = client_address.map(|Extension(address)| address);
+    let Learned { request_id, trace, client_address, findings } = learned;
     let login = LoginRequest { app, device, access_token, request_id, trace, client_address };
-    let logged_in = http.login.begin(login)?.answer().await?;
-    Ok(answer(&logged_in))
+    let under_way = http.login.begin(login)?;
+    findings.login(&under_way);
+    let (stages, response) = match under_way.answer().await {
+        Ok(logged_in) => (logged_in.stages, answer(&logged_in)),
+        Err(error) => (under_way.stages(), Failure::from(error).into_response()),
+    };
+    Ok((Extension(stages), response).into_response())
 }
 
 fn answer(logged_in: &LoggedIn) -> Response {

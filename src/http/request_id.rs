@@ -1,8 +1,8 @@
 //! Gives each request its id, its place in a trace, and its span. Everything logged while the request is worked on
 //! carries both ids.
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use time::OffsetDateTime;
@@ -10,9 +10,12 @@ use tracing::Instrument;
 use tracing::field::Empty;
 
 use super::Http;
+use super::access_log::standard_method;
 use super::device::only;
+use super::error::Failure;
+use crate::error_code::ErrorCode;
 use crate::ids::RequestId;
-use crate::trace::TraceContext;
+use crate::trace::{Attribute, Trace, TraceContext};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: &str = "traceparent";
@@ -34,30 +37,71 @@ impl HeaderId {
     }
 }
 
-/// The request's own span: a new one of the caller's trace, if there is one, else the first of a new trace.
-///
-/// `tracestate` is neither read nor sent on: what it says is for the services in front of us, and the next one is in
-/// somebody else's house.
-pub(super) fn trace_of(headers: &HeaderMap) -> TraceContext {
-    let caller = only(headers, TRACEPARENT).and_then(TraceContext::parse);
-    caller.map_or_else(|| TraceContext::root(false), TraceContext::child)
+/// The caller's span. `tracestate` is neither read nor sent on: what it says is for the services in front of us, and the
+/// next one is in somebody else's house.
+pub(super) fn caller_of(headers: &HeaderMap) -> Option<TraceContext> {
+    only(headers, TRACEPARENT).and_then(TraceContext::parse)
 }
 
 /// Opens the request's span and answers with its id.
 pub async fn assign(State(http): State<Http>, mut request: Request, next: Next) -> Response {
     let id = HeaderId::of(request.headers(), http.clock.now());
-    let trace = trace_of(request.headers());
+    let trace = Trace::begin(caller_of(request.headers()), http.recorder.as_ref());
     let span = tracing::info_span!(
         "request",
         request.id = %id.0,
-        trace.id = %trace.trace_id,
+        trace.id = %trace.id(),
         app.client_id = Empty,
         user.id = Empty,
         user.new = Empty,
     );
     request.extensions_mut().insert(id.0.clone());
-    request.extensions_mut().insert(trace);
+    request.extensions_mut().insert(trace.clone());
+    let mut recorded = trace.is_recorded().then(|| Recorded::of(&request, trace, &id.0));
     let mut response = next.run(request).instrument(span).await;
     id.write(response.headers_mut());
+    if let Some(recorded) = &mut recorded {
+        recorded.answer = Some((response.status(), Failure::code_of(&response)));
+    }
     response
+}
+
+/// A request of a trace that is recorded; dropped, it is told to the recorder, be it that the client was gone before.
+struct Recorded {
+    trace: Trace,
+    method: Option<&'static str>,
+    route: Option<MatchedPath>,
+    id: RequestId,
+    answer: Option<(StatusCode, Option<ErrorCode>)>,
+}
+
+impl Recorded {
+    fn of(request: &Request, trace: Trace, id: &RequestId) -> Self {
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        Self { trace, method: standard_method(request.method()), route, id: id.clone(), answer: None }
+    }
+}
+
+/// In the words of OpenTelemetry's conventions for HTTP.
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        let text = |text: &str| Attribute::Text(text.to_owned());
+        let mut name = self.method.unwrap_or("HTTP").to_owned();
+        let method = text(self.method.unwrap_or("_OTHER"));
+        let mut attributes = vec![("http.request.method", method), ("request.id", text(self.id.as_str()))];
+        if let Some(route) = &self.route {
+            name = format!("{name} {}", route.as_str());
+            attributes.push(("http.route", text(route.as_str())));
+        }
+        let (status, code) = self.answer.unzip();
+        attributes
+            .extend(status.map(|status| ("http.response.status_code", Attribute::Number(status.as_u16().into()))));
+        // A client's mistake is no error of ours.
+        let error = match (status, code.flatten()) {
+            (None, _) => Some("abandoned"),
+            (Some(status), Some(code)) if status.is_server_error() => Some(code.number()),
+            _ => None,
+        };
+        self.trace.end(name, attributes, error);
+    }
 }

@@ -1,5 +1,6 @@
 //! What an enterprise's own services call, with a tenant token: tickets, sessions, users.
 
+use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::header::AUTHORIZATION;
@@ -12,6 +13,7 @@ use time::macros::format_description;
 use uuid::Uuid;
 
 use super::Http;
+use super::audit::Findings;
 use super::device::only;
 use super::error::Failure;
 use super::json::{Fields, FromFields, Json, secret_json};
@@ -39,6 +41,9 @@ impl FromRequestParts<Http> for Tenant {
         let token = token.ok_or(Failure::new(ErrorCode::TenantTokenInvalid))?;
         let client_id = http.tenants.authenticate(token).await?;
         tracing::Span::current().record("app.client_id", client_id.as_str());
+        if let Some(findings) = parts.extensions.get::<Findings>() {
+            findings.tenant(&client_id);
+        }
         Ok(Self(client_id))
     }
 }
@@ -127,10 +132,12 @@ struct TicketAnswer<'a> {
 /// `POST /api/v2/tenant/sso/session-token/sso-ticket`
 pub async fn issue_ticket(
     State(http): State<Http>,
+    Extension(findings): Extension<Findings>,
     Tenant(tenant): Tenant,
     Json(body): Json<SessionBody>,
 ) -> Result<Response, Failure> {
-    let ticket = http.tenants.issue_ticket(&tenant, &body.token, body.bearer()).await?;
+    let (ticket, user_id) = http.tenants.issue_ticket(&tenant, &body.token, body.bearer()).await?;
+    findings.user(user_id);
     Ok(secret_json(&TicketAnswer { expire: TICKET_TTL.as_secs(), sso_ticket: ticket.expose() }))
 }
 
@@ -147,11 +154,14 @@ struct TicketUserAnswer<'a> {
 /// `POST /api/v2/tenant/sso/sso-ticket/verify`
 pub async fn redeem_ticket(
     State(http): State<Http>,
+    Extension(findings): Extension<Findings>,
     _: Tenant,
     Json(body): Json<TicketBody>,
 ) -> Result<Response, Failure> {
     let Live { session, number } = http.tenants.redeem_ticket(&body.ticket, &body.fingerprint).await?;
     let profile = session.user.profile;
+    findings.user(profile.id);
+    findings.number(&number);
     let id = profile.id.to_string();
     Ok(secret_json(&TicketUserAnswer {
         id: &id,
@@ -168,13 +178,23 @@ pub async fn refresh(State(http): State<Http>, _: Tenant, Json(body): Json<Sessi
 }
 
 /// `PUT /api/v2/tenant/users/{user_id}/disable`
-pub async fn disable_user(state: State<Http>, tenant: Tenant, path: UserIdInPath) -> Result<Response, Failure> {
-    set_status(state, tenant, path, UserStatus::Disabled).await
+pub async fn disable_user(
+    state: State<Http>,
+    findings: Extension<Findings>,
+    _: Tenant,
+    path: UserIdInPath,
+) -> Result<Response, Failure> {
+    set_status(state, findings, path, UserStatus::Disabled).await
 }
 
 /// `PUT /api/v2/tenant/users/{user_id}/enable`
-pub async fn enable_user(state: State<Http>, tenant: Tenant, path: UserIdInPath) -> Result<Response, Failure> {
-    set_status(state, tenant, path, UserStatus::Active).await
+pub async fn enable_user(
+    state: State<Http>,
+    findings: Extension<Findings>,
+    _: Tenant,
+    path: UserIdInPath,
+) -> Result<Response, Failure> {
+    set_status(state, findings, path, UserStatus::Active).await
 }
 
 /// What is not even text names no user.
@@ -182,14 +202,14 @@ type UserIdInPath = Result<Path<String>, PathRejection>;
 
 async fn set_status(
     State(http): State<Http>,
-    Tenant(tenant): Tenant,
+    Extension(findings): Extension<Findings>,
     user_id: UserIdInPath,
     status: UserStatus,
 ) -> Result<Response, Failure> {
     let id = user_id.ok().and_then(|Path(text)| Uuid::parse_str(&text).ok());
     let id = id.ok_or(Failure::new(ErrorCode::TenantUserNotFound))?;
+    findings.user(UserId(id));
     http.tenants.set_user_status(UserId(id), status).await?;
-    tracing::info!(user.id = %id, tenant.client_id = %tenant, user.status = status.as_str(), "a tenant set a user's status");
     Ok(secret_json(&serde_json::json!({ "user_id": id.to_string() })))
 }
 
@@ -208,10 +228,13 @@ struct UserAnswer<'a> {
 /// `POST /api/v2/tenant/users/user-by-mobile`
 pub async fn user_by_mobile(
     State(http): State<Http>,
+    Extension(findings): Extension<Findings>,
     _: Tenant,
     Json(MobileBody(number)): Json<MobileBody>,
 ) -> Result<Response, Failure> {
+    findings.number(&number);
     let user = http.tenants.find_user(&number).await?;
+    findings.user(user.profile.id);
     let id = user.profile.id.to_string();
     Ok(secret_json(&UserAnswer {
         user_id: &id,

@@ -1,5 +1,6 @@
 //! `POST /api/v2/tenant/token`: OAuth 2's client credentials grant (RFC 6749, 4.4), in OAuth 2's own form.
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -9,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use url::form_urlencoded;
 
+use super::audit::Findings;
 use super::device::only;
 use super::error::Failure;
 use super::json::secret_json;
@@ -23,12 +25,17 @@ struct TokenAnswer<'a> {
     expires_in: u64,
 }
 
-pub async fn issue(State(http): State<Http>, request: Request) -> Result<Response, Failure> {
+pub async fn issue(
+    State(http): State<Http>,
+    Extension(findings): Extension<Findings>,
+    request: Request,
+) -> Result<Response, Failure> {
     let (client_id, secret) = basic_credentials(request.headers()).ok_or(TenantError::InvalidClient)?;
+    tracing::Span::current().record("app.client_id", client_id.as_str());
+    findings.app(&client_id);
     check_form(request.headers())?;
     let body = body::read(request, http.body_timeout).await?;
     check_grant(&body)?;
-    tracing::Span::current().record("app.client_id", client_id.as_str());
     let token = http.tenants.issue_token(&client_id, &secret).await?;
     Ok(secret_json(&TokenAnswer {
         access_token: token.expose(),

@@ -2,6 +2,7 @@
 //! has ended, which may be later. It must not know how a login is done.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Shared};
 
@@ -9,6 +10,7 @@ use super::{LoggedIn, Login, LoginError};
 use crate::ids::UserId;
 use crate::phone_number::PhoneNumber;
 use crate::session::Grant;
+use crate::trace::{Kind, Trace};
 
 /// A login that has begun. It goes on whether somebody waits for it or not.
 #[derive(Clone)]
@@ -17,6 +19,7 @@ pub struct UnderWay {
     pub(super) procedure: Procedure,
     /// It shares the procedure of another request, which began it.
     pub(super) is_twin: bool,
+    pub(super) trace: Trace,
 }
 
 /// What a login's task came to, for everybody who waits for it.
@@ -39,6 +42,15 @@ pub(super) struct SignedIn {
 pub(super) struct Reached {
     /// What the verifier said.
     pub(super) number: Option<PhoneNumber>,
+    pub(super) stages: Stages,
+}
+
+/// How long each stage took that was reached; a twin's first two are those of the login it joined.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stages {
+    pub verify: Option<Duration>,
+    pub commit: Option<Duration>,
+    pub sign: Option<Duration>,
 }
 
 /// Whom a login that has ended was about, as far as that came out.
@@ -58,18 +70,27 @@ impl UnderWay {
         };
         let SignedIn { grant, new_user, fresh } = ended.outcome.as_ref().map_err(Arc::clone)?;
         let now = login.clock.now();
+        let stage = self.trace.stage("sign", Kind::Internal);
+        let id_token = grant.id_token(&login.id_tokens, now);
+        let sign = stage.end(id_token.as_ref().err().map(|_| "not_signed"));
         Ok(LoggedIn {
             session_token: grant.session_token.clone(),
             expires_in_seconds: if *fresh { login.rules.session_ttl.as_secs() } else { grant.expires_in_seconds(now) },
-            id_token: grant.id_token(&login.id_tokens, now).map_err(|error| Arc::new(error.into()))?,
+            id_token: id_token.map_err(|error| Arc::new(error.into()))?,
             user_id: grant.user.id,
             new_user: *new_user && !self.is_twin,
+            stages: Stages { sign: Some(sign), ..ended.reached.stages },
         })
     }
 
     /// Waits for the end, however long that takes, and for no answer.
     pub async fn end(&self) -> Result<(), Arc<LoginError>> {
         self.procedure.clone().await.outcome.as_ref().map(|_| ()).map_err(Arc::clone)
+    }
+
+    /// None until it has ended.
+    pub fn stages(&self) -> Stages {
+        self.procedure.peek().map(|ended| ended.reached.stages).unwrap_or_default()
     }
 
     /// `None` until it has ended.

@@ -33,7 +33,7 @@ const ALERT_INTERVAL: Duration = Duration::from_millis(250);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// From this difference to the database's clock on, a warning is logged.
-const CLOCK_WARNING: Duration = Duration::from_secs(2);
+pub const CLOCK_WARNING: Duration = Duration::from_secs(2);
 
 /// The state that `/readyz` shows. It exists before the database can be reached.
 #[derive(Debug)]

@@ -50,11 +50,11 @@ impl hyper::service::Service<Request<Incoming>> for RequestService {
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             let body_ended = Arc::new(AtomicBool::new(body.is_end_stream()));
+            parts.extensions.insert(ConnectInfo(peer));
             let refused = !names_one_host(parts.version, &parts.headers);
             let mut response = if refused {
                 (engine.refuse_host)(&parts)
             } else {
-                parts.extensions.insert(ConnectInfo(peer));
                 let body = RequestBody { body, ended: body_ended.clone() };
                 match engine.router.clone().call(Request::from_parts(parts, body)).await {
                     Ok(response) => response,

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::error_chain::one_line;
+
 /// Where a value came from, as errors name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -70,9 +72,4 @@ impl fmt::Display for Problem {
             None => Ok(()),
         }
     }
-}
-
-/// Text from outside must not break out of its line, nor reach a terminal as a control sequence.
-fn one_line(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }

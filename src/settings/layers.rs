@@ -120,11 +120,8 @@ fn flatten<E>(table: Table, prefix: &str, leaf: &mut impl FnMut(String, Value) -
 impl Keys {
     /// The file that was named.
     pub fn file(&self, path: &Path) -> Result<Layer, SettingsError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
-        let table: Table = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
         let mut layer = Layer::new();
-        let failure = flatten(table, "", &mut |key, value| {
+        let failure = flatten(read(path)?, "", &mut |key, value| {
             if value.is_table() && self.is_section(&key) {
                 return None;
             }
@@ -133,15 +130,11 @@ impl Keys {
         failure.map_or(Ok(layer), Err)
     }
 
-    /// Our own variables: `ONECLICK_ENVIRONMENT` and all that have a `__`. Kubernetes injects others with our prefix.
+    /// Our own variables.
     pub fn variables(&self, variables: &BTreeMap<String, String>) -> Result<Layer, SettingsError> {
         let mut layer = Layer::new();
         for (name, text) in variables {
-            let Some(rest) = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__") || *rest == "ENVIRONMENT")
-            else {
-                continue;
-            };
-            let key = rest.to_lowercase().replace("__", ".");
+            let Some(key) = key_of_variable(name) else { continue };
             if let Some(earlier) = layer.get(&key) {
                 let message = format!("is also set in {}", earlier.origin);
                 return Err(SettingsError::Value { key, origin: Origin::Variable(name.clone()), message });
@@ -205,6 +198,20 @@ impl Keys {
         let prefix = format!("{key}.");
         self.0.keys().any(|known| known.starts_with(&prefix))
     }
+}
+
+/// The key that a variable would set: `ONECLICK_ENVIRONMENT` and all that have a `__` are ours. Kubernetes injects
+/// others with our prefix.
+pub fn key_of_variable(name: &str) -> Option<String> {
+    let rest = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__") || *rest == "ENVIRONMENT")?;
+    Some(rest.to_lowercase().replace("__", "."))
+}
+
+/// A settings file as it stands.
+pub fn read(path: &Path) -> Result<Table, SettingsError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+    toml::from_str(&text).map_err(|error| syntax(path, &text, &error))
 }
 
 fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> SettingsError {

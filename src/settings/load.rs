@@ -36,9 +36,9 @@ impl Settings {
         secrets::merge(&mut layer, keys.database_variables(variables)?)?;
         secrets::merge(&mut layer, keys.variables(variables)?)?;
         drop_foreign_token(&mut layer);
-        secrets::read_files(&mut layer)?;
+        let secret_files = secrets::read_files(&mut layer)?;
 
-        let settings = typed(&layer)?;
+        let settings = Self { secret_files, ..typed(&layer)? };
         let mut problems = check::problems(&settings);
         if problems.is_empty() {
             return Ok(settings);

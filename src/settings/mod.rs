@@ -8,6 +8,7 @@ mod effective;
 mod error;
 mod layers;
 mod load;
+mod probe;
 mod redact;
 mod reference;
 mod secrets;
@@ -46,6 +47,9 @@ pub struct Settings {
     /// Registered at start if absent; never changed by it.
     #[serde(default)]
     pub apps: Vec<AppSetting>,
+    /// Files that secrets were read from.
+    #[serde(skip)]
+    pub secret_files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]

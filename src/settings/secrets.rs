@@ -28,8 +28,10 @@ pub fn merge(lower: &mut Layer, upper: Layer) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// Reads every file that is named and puts its text in place of the name, without one newline at its end.
-pub fn read_files(layer: &mut Layer) -> Result<(), SettingsError> {
+/// Reads every file that is named and puts its text in place of the name, without one newline at its end. Returns the
+/// files.
+pub fn read_files(layer: &mut Layer) -> Result<Vec<PathBuf>, SettingsError> {
+    let mut files = Vec::new();
     let keys: Vec<String> = layer.keys().filter(|key| key.ends_with(SUFFIX)).cloned().collect();
     for key in keys {
         let Some(entry) = layer.remove(&key) else { continue };
@@ -44,7 +46,8 @@ pub fn read_files(layer: &mut Layer) -> Result<(), SettingsError> {
             return Err(SettingsError::Value { key, origin: entry.origin, message });
         }
         let base = key.strip_suffix(SUFFIX).unwrap_or(&key).to_owned();
+        files.push(path.clone());
         layer.insert(base, Entry { value: Value::String(text.to_owned()), origin: Origin::File(path) });
     }
-    Ok(())
+    Ok(files)
 }

@@ -13,6 +13,7 @@ mod rows;
 use async_trait::async_trait;
 use time::{Date, OffsetDateTime};
 
+use crate::finding::Finding;
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 
@@ -31,6 +32,14 @@ pub trait OpenSessions: Send + Sync {
 
     /// Writes and commits one small row: proves that the database takes writes again after it failed to.
     async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError>;
+}
+
+/// A schema that this program works with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    Current,
+    /// A newer program has been here, as in a rolling upgrade; what it changed leaves this one working.
+    Newer,
 }
 
 /// The part of a store that replicas share a budget of billed calls by.
@@ -53,7 +62,7 @@ pub trait Store: OpenSessions + ReserveCalls {
     async fn migrate(&self) -> Result<(), StoreError>;
 
     /// Fails with [`StoreError::Schema`] where the schema is absent, older, or changed in a way we cannot work with.
-    async fn check_schema(&self) -> Result<(), StoreError>;
+    async fn check_schema(&self) -> Result<Schema, StoreError>;
 
     /// The database's own clock: proves that it answers, and shows how far it is from ours.
     async fn database_time(&self) -> Result<OffsetDateTime, StoreError>;
@@ -169,8 +178,11 @@ pub trait Store: OpenSessions + ReserveCalls {
         now: OffsetDateTime,
     ) -> Result<Option<SessionId>, StoreError>;
 
-    /// What an operator should change about the database, a line each, with the statement to run.
-    async fn deployment_warnings(&self) -> Result<Vec<String>, StoreError>;
+    /// How the database is set up, beside what this program counts on with so many replicas. Changes nothing.
+    async fn look_at_deployment(&self, replicas: u32) -> Result<Vec<Finding>, StoreError>;
+
+    /// What an operator can do about an error, where more can be said than the error does.
+    fn remedy(&self, error: &StoreError) -> Option<String>;
 
     /// Ends the connections; calls after this fail.
     async fn close(&self);

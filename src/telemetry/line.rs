@@ -15,7 +15,8 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::sink::Sink;
+use super::sink::{Kind, Sink};
+use crate::audit;
 use crate::clock::Clock;
 use crate::error_chain::Chain;
 
@@ -78,7 +79,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         let level = event.metadata().level().as_str();
         let target = fields.target.take().unwrap_or_else(|| event.metadata().target().to_owned());
         let own = [timestamp.as_str(), level, target.as_str()];
-        self.sink.push(&if self.text { as_text(own, fields.values) } else { as_json(own, fields.values) });
+        let kind = if target == audit::TARGET { Kind::Audit } else { Kind::Log };
+        self.sink.push(&if self.text { as_text(own, fields.values) } else { as_json(own, fields.values) }, kind);
     }
 }
 

@@ -1,9 +1,13 @@
 //! Logs: one line an event on standard output, JSON or text. It knows no request, no user and no setting but the format;
 //! what may stand in a line is decided where the line is written.
 //!
-//! `sink` takes lines without ever waiting for whoever reads them, `line` makes them, `panics` logs panics.
+//! `sink` takes lines without ever waiting for whoever reads them, `line` makes them, `panics` logs panics. `export` says
+//! whether the traces of requests leave this process, which `otel` sees to.
 
+mod export;
 mod line;
+#[cfg(feature = "otel")]
+mod otel;
 mod panics;
 mod sink;
 
@@ -14,15 +18,18 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::audit;
 use crate::clock::Clock;
 use crate::settings::LogFormat;
 use line::Lines;
 use sink::Sink;
 
+pub use export::recorder;
 pub use sink::Guard;
 
 /// Our own events from `info` on; libraries only where something is wrong.
-const DEFAULT_FILTER: &str = "info,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,sqlx=warn,tower=warn";
+const DEFAULT_FILTER: &str =
+    "info,hyper=warn,hyper_util=warn,opentelemetry=warn,reqwest=warn,rustls=warn,sqlx=warn,tower=warn";
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 
@@ -50,6 +57,17 @@ pub fn init(format: LogFormat) -> Guard {
     guard
 }
 
+/// For a command, whose standard output is its answer: the audit stream alone, as JSON on standard error.
+///
+/// Keep the guard until the command has ended.
+pub fn init_audit() -> Guard {
+    let (sink, guard) = Sink::start(io::stderr());
+    let lines = Lines { text: false, clock: Clock::system(), sink };
+    // In a process that logs already its log has the event.
+    let _ = tracing_subscriber::registry().with(with_audit(EnvFilter::new("off"))).with(lines).try_init();
+    guard
+}
+
 /// Lines that were thrown away since the start because nobody read them fast enough. Never goes down.
 pub fn lost_lines() -> u64 {
     SINK.get().map_or(0, Sink::lost)
@@ -58,22 +76,40 @@ pub fn lost_lines() -> u64 {
 /// The filter asked for, else our own; and whether what was asked for could be understood.
 fn filter(asked: &str) -> (EnvFilter, bool) {
     let wanted = if asked.trim().is_empty() { DEFAULT_FILTER } else { asked };
-    match EnvFilter::try_new(wanted) {
+    let (filter, understood) = match EnvFilter::try_new(wanted) {
         Ok(filter) => (filter, true),
         Err(_) => (EnvFilter::new(DEFAULT_FILTER), false),
-    }
+    };
+    (with_audit(filter), understood)
+}
+
+/// Whatever else is logged, the audit stream is: nobody switches it off by asking for fewer lines.
+fn with_audit(filter: EnvFilter) -> EnvFilter {
+    filter.add_directive(format!("{}=info", audit::TARGET).parse().expect("a target and a level are a directive"))
 }
 
 #[cfg(test)]
 mod tests {
+    use tracing_subscriber::layer::SubscriberExt;
+
     use super::filter;
+
+    #[test]
+    fn no_filter_switches_the_audit_stream_off() {
+        for asked in ["", "off", "warn", "audit=off", "info,audit=warn", "oneclick_login=error", "=,="] {
+            let subscriber = tracing_subscriber::registry().with(filter(asked).0);
+            tracing::subscriber::with_default(subscriber, || {
+                assert!(tracing::event_enabled!(target: "audit", tracing::Level::INFO), "{asked:?}");
+            });
+        }
+    }
 
     #[test]
     fn what_cannot_be_understood_leaves_the_default_filter() {
         let (default, understood) = filter("");
         assert!(understood && default.to_string().contains("sqlx=warn"));
         let (asked, understood) = filter("oneclick_login=debug");
-        assert!(understood && asked.to_string() == "oneclick_login=debug");
+        assert!(understood && asked.to_string().contains("oneclick_login=debug"));
         let (fallback, understood) = filter("info,=,a=b=c");
         assert!(!understood && fallback.to_string() == default.to_string());
     }

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Lines that may wait: about 20,000 of a request's. Twice as much memory at most, as a chunk may be being written.
 const WAITING_BYTES: usize = 8 * 1024 * 1024;
 
+/// Of these only audit events take the last ones: some 4,000 more of them wait when the log is full already.
+const AUDIT_BYTES: usize = 2 * 1024 * 1024;
+
 /// What the program's end may be held up by a reader that stalls.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
@@ -27,6 +30,12 @@ pub struct Sink(Arc<Shared>);
 #[derive(Debug)]
 #[must_use]
 pub struct Guard(Arc<Shared>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Log,
+    Audit,
+}
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -57,9 +66,13 @@ impl Sink {
     }
 
     /// Takes a line with its newline, or counts it as lost. Never waits for the output.
-    pub fn push(&self, line: &str) {
+    pub fn push(&self, line: &str, kind: Kind) {
+        let room = match kind {
+            Kind::Log => WAITING_BYTES - AUDIT_BYTES,
+            Kind::Audit => WAITING_BYTES,
+        };
         let mut state = self.0.lock();
-        if state.closed || state.waiting.len() + line.len() > WAITING_BYTES {
+        if state.closed || state.waiting.len() + line.len() > room {
             drop(state);
             self.0.lost.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -168,7 +181,7 @@ mod tests {
         let line = format!("{}\n", "x".repeat(1023));
         let pushed = 3 * WAITING_BYTES / line.len();
         // Would never end if a push waited.
-        (0..pushed).for_each(|_| sink.push(&line));
+        (0..pushed).for_each(|_| sink.push(&line, Kind::Log));
         assert!(sink.lost() > 0);
         drop(release);
         drop(guard);
@@ -178,12 +191,27 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_is_full_leaves_room_for_audit_events() {
+        let (_release, stalled) = channel();
+        let (sink, _guard) = Sink::start(Stalled(stalled, Arc::default()));
+        let line = format!("{}\n", "x".repeat(1023));
+        while sink.lost() == 0 {
+            sink.push(&line, Kind::Log);
+        }
+        let room = AUDIT_BYTES / line.len();
+        (0..room).for_each(|_| sink.push(&line, Kind::Audit));
+        assert_eq!(sink.lost(), 1, "all of them are taken");
+        sink.push(&line, Kind::Audit);
+        assert_eq!(sink.lost(), 2, "and the next one is counted");
+    }
+
+    #[test]
     fn the_end_does_not_wait_for_ever_and_later_lines_are_lost() {
         let (_release, stalled) = channel();
         let (sink, guard) = Sink::start(Stalled(stalled, Arc::default()));
-        sink.push("a\n");
+        sink.push("a\n", Kind::Log);
         drop(guard);
-        sink.push("b\n");
+        sink.push("b\n", Kind::Log);
         assert_eq!(sink.lost(), 1);
     }
 
@@ -199,8 +227,8 @@ mod tests {
             }
         }
         let (sink, guard) = Sink::start(Closed);
-        sink.push("a\n");
-        sink.push("b\n");
+        sink.push("a\n", Kind::Log);
+        sink.push("b\n", Kind::Log);
         drop(guard);
         assert_eq!(sink.lost(), 2);
     }

@@ -4,7 +4,8 @@
 //! made once, at the first start, by whichever replica comes first. How the master key is changed: [`MasterKeys`].
 //!
 //! ```text
-//! master keys ─wrap─▶ phone_index   HMAC-SHA-256: finds a user without storing the number
+//! master keys ─wrap─▶ phone_index   HMAC-SHA-256: finds a user without storing the number; and derives the key that
+//!                                   hashes device fingerprints for the audit stream
 //!                     phone_seal    AES-256-GCM:  the number, bound to its user's id
 //!                     signing_wrap  AES-256-GCM:  private signing keys, each bound to its kid
 //!                     answer_seal   HMAC-SHA-256: derives a sealing key from each access token and session_token
@@ -22,10 +23,11 @@ use time::OffsetDateTime;
 
 pub use master_key::{MasterKey, MasterKeyError};
 pub use master_keys::MasterKeys;
-pub use rewrap::{Rewrapped, rewrap};
+pub use rewrap::{Rewrapped, not_wrapped_by_first, rewrap};
 pub use sealer::Unsealable;
 use sealer::{KEY_BYTES, Sealer};
 
+use crate::device::FingerprintHash;
 use crate::ids::{SessionId, UserId};
 use crate::phone_number::PhoneNumber;
 use crate::session_token::SessionToken;
@@ -35,6 +37,7 @@ use crate::verifier::AccessToken;
 /// The unwrapped data keys, for as long as the process lives.
 pub struct Vault {
     phone_index: hmac::Key,
+    fingerprint_hash: hmac::Key,
     phone_seal: Sealer,
     signing_wrap: Sealer,
     answer_seal: AnswerSeal,
@@ -69,7 +72,8 @@ impl Vault {
         Self::unwrap(master_keys, &rows)
     }
 
-    fn unwrap(master_keys: &MasterKeys, rows: &[DataKey]) -> Result<Self, VaultError> {
+    /// Unwraps these, making none.
+    pub fn unwrap(master_keys: &MasterKeys, rows: &[DataKey]) -> Result<Self, VaultError> {
         let open = |purpose: KeyPurpose| -> Result<(u32, [u8; KEY_BYTES]), VaultError> {
             let row = rows.iter().find(|row| row.purpose == purpose);
             let row = row.ok_or(VaultError::MissingDataKey { purpose: purpose.as_str() })?;
@@ -85,8 +89,12 @@ impl Vault {
         let sealer = |purpose| open(purpose).map(|(id, key)| Sealer::new(id, &key));
         let (_, phone_index) = open(KeyPurpose::PhoneIndex)?;
         let (answer_seal_id, answer_seal) = open(KeyPurpose::AnswerSeal)?;
+        let phone_index = hmac::Key::new(hmac::HMAC_SHA256, &phone_index);
+        // No number is this text: all begin with a plus sign.
+        let fingerprint_key = hmac::sign(&phone_index, b"device fingerprint");
         Ok(Self {
-            phone_index: hmac::Key::new(hmac::HMAC_SHA256, &phone_index),
+            fingerprint_hash: hmac::Key::new(hmac::HMAC_SHA256, fingerprint_key.as_ref()),
+            phone_index,
             phone_seal: sealer(KeyPurpose::PhoneSeal)?,
             signing_wrap: sealer(KeyPurpose::SigningWrap)?,
             answer_seal: AnswerSeal::new(answer_seal_id, &answer_seal),
@@ -97,6 +105,13 @@ impl Vault {
     pub fn phone_index(&self, number: &PhoneNumber) -> PhoneIndex {
         let tag = hmac::sign(&self.phone_index, number.e164().as_bytes());
         PhoneIndex(tag.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes"))
+    }
+
+    /// Equal fingerprints have equal hashes, on every replica and for as long as the database lives. Keyed, so that
+    /// whoever has nothing but the audit stream cannot try fingerprints: apps make them of what can be guessed, too.
+    pub fn fingerprint_hash(&self, fingerprint: &str) -> FingerprintHash {
+        let tag = hmac::sign(&self.fingerprint_hash, fingerprint.as_bytes());
+        FingerprintHash(*tag.as_ref().first_chunk().expect("HMAC-SHA-256 gives 32 bytes"))
     }
 
     /// Seals a number so that it opens only as this user's.
@@ -197,6 +212,16 @@ mod tests {
         assert_eq!(one.phone_index(&a), one.phone_index(&a));
         assert_ne!(one.phone_index(&a), one.phone_index(&b));
         assert_ne!(one.phone_index(&a), other.phone_index(&a));
+    }
+
+    #[test]
+    fn a_fingerprints_hash_depends_on_the_fingerprint_and_on_the_key() {
+        let (one, other) = (vault(&one_master_key()), vault(&one_master_key()));
+        assert_eq!(one.fingerprint_hash("a"), one.fingerprint_hash("a"));
+        assert_ne!(one.fingerprint_hash("a"), one.fingerprint_hash("b"));
+        assert_ne!(one.fingerprint_hash("a"), other.fingerprint_hash("a"));
+        let number = PhoneNumber::from_national("13800000001").unwrap();
+        assert_ne!(one.fingerprint_hash(&number.e164()).0, one.phone_index(&number).0[..16], "a key of its own");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! they sealed has to be touched, and running replicas do not notice.
 
 use super::{MasterKeys, VaultError};
-use crate::store::Store;
+use crate::store::{DataKey, Store};
 
 /// Passes over the keys; a second one is needed only if somebody else rewraps at the same time.
 const PASSES: usize = 3;
@@ -38,4 +38,11 @@ pub async fn rewrap(master_keys: &MasterKeys, store: &dyn Store) -> Result<Rewra
         }
     }
     Err(VaultError::Contended)
+}
+
+/// How many of the keys wait for [`rewrap`].
+pub fn not_wrapped_by_first(master_keys: &MasterKeys, rows: &[DataKey]) -> Result<usize, VaultError> {
+    let by_first =
+        rows.iter().map(|row| Ok(master_keys.unwrap(row)?.by_first)).collect::<Result<Vec<_>, VaultError>>()?;
+    Ok(by_first.into_iter().filter(|by_first| !by_first).count())
 }

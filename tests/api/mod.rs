@@ -1,10 +1,12 @@
 //! Every endpoint through the real router.
 
+mod audit;
 mod checks;
 mod failures;
 mod id_token;
 mod login;
 mod lost_answer;
+mod server_timing;
 mod sessions;
 mod tenant_token;
 pub mod tenants;

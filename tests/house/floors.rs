@@ -17,10 +17,18 @@ struct Reserved {
     composition: bool,
 }
 
-const RESERVED: [Reserved; 5] = [
+const RESERVED: [Reserved; 9] = [
     Reserved { name: "axum", modules: &["http"], composition: true },
     Reserved { name: "sqlx", modules: &["store"], composition: false },
-    Reserved { name: "reqwest", modules: &["verifier", "cli::healthcheck"], composition: false },
+    Reserved {
+        name: "reqwest",
+        modules: &["verifier", "cli::healthcheck", "cli::doctor", "telemetry::otel"],
+        composition: false,
+    },
+    Reserved { name: "opentelemetry", modules: &["telemetry::otel"], composition: false },
+    Reserved { name: "opentelemetry_http", modules: &["telemetry::otel"], composition: false },
+    Reserved { name: "opentelemetry_otlp", modules: &["telemetry::otel"], composition: false },
+    Reserved { name: "opentelemetry_sdk", modules: &["telemetry::otel"], composition: false },
     Reserved { name: "governor", modules: &["limits"], composition: false },
     Reserved { name: "prometheus_client", modules: &["metrics"], composition: false },
 ];
@@ -135,7 +143,7 @@ fn every_module_of_the_plan_exists() {
 
 #[test]
 fn a_planted_violation_is_found_with_its_file_line_and_import() {
-    let plan: Plan = [("cli", 4), ("http", 3), ("login", 2), ("store", 1), ("keys", 1), ("ids", 0)]
+    let plan: Plan = [("cli", 4), ("telemetry", 4), ("http", 3), ("login", 2), ("store", 1), ("keys", 1), ("ids", 0)]
         .map(|(name, floor)| (name.to_owned(), floor))
         .into();
     let found = |path: &str, text: &str| {
@@ -157,12 +165,15 @@ fn a_planted_violation_is_found_with_its_file_line_and_import() {
     assert_eq!(found("src/http/mod.rs", "use reqwest::Client;\nuse sqlx::Row;").len(), 2);
     assert_eq!(found("src/main.rs", "use sqlx::Row;").len(), 1);
     assert_eq!(found("src/cli/user.rs", "use reqwest::Client;").len(), 1);
+    assert_eq!(found("src/telemetry/mod.rs", "use opentelemetry::Context;").len(), 1);
     assert_eq!(found("src/http/mod.rs", "use prometheus_client::registry::Registry;").len(), 1);
 
     for (path, text) in [
         ("src/http/mod.rs", "use axum::Router; use crate::{login, store};"),
         ("src/store/sqlite/users.rs", "use sqlx::Row; use super::super::rows; use crate::keys;"),
         ("src/cli/healthcheck.rs", "use reqwest::Client;"),
+        ("src/cli/doctor/issuer.rs", "use reqwest::Client;"),
+        ("src/telemetry/otel.rs", "use reqwest::Client; use opentelemetry_sdk::Resource;"),
         ("src/cli/serve.rs", "use axum::Router; fn a() { crate::login::b() }"),
         ("src/ids.rs", "const FILTER: &str = \"sqlx::query=warn\"; // crate::cli"),
         ("src/ids.rs", "#[cfg(test)]\nmod tests { use crate::cli::Cli; }"),

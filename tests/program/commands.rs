@@ -151,6 +151,29 @@ async fn the_healthcheck_asks_the_running_server() {
 }
 
 #[tokio::test]
+async fn the_healthcheck_needs_no_setting_but_the_address() {
+    let setup = Setup::new();
+    let server = setup.start().await;
+    let address = server.management.to_string();
+    let broken = setup
+        .clone()
+        .set("ONECLICK_ENVIRONMENT", "production")
+        .set("ONECLICK_SERVER__LISTN", "a key that there is not")
+        .set("ONECLICK_SECRETS__MASTER_KEY_FILE", "nowhere");
+    let by_variable = broken.clone().set("ONECLICK_SERVER__MANAGEMENT_LISTEN", &address);
+    assert_says(&by_variable.set("ONECLICK_CONFIG", "nowhere.toml").run(&["healthcheck"]).await, "ok");
+
+    let by_file = broken.unset("ONECLICK_SERVER__MANAGEMENT_LISTEN");
+    let settings = setup.folder().join("settings.toml");
+    std::fs::write(&settings, format!("surplus = 1\n[server]\nmanagement_listen = \"{address}\"\n")).unwrap();
+    assert_says(&by_file.run(&["--config", "settings.toml", "healthcheck"]).await, "ok");
+    assert_fails(&by_file.run(&["--config", "nowhere.toml", "healthcheck"]).await, 1, "nowhere.toml");
+    std::fs::write(&settings, "[server]\nmanagement_listen = 9090\n").unwrap();
+    let refused = by_file.run(&["--config", "settings.toml", "healthcheck"]).await;
+    assert_fails(&refused, 1, "server.management_listen in settings.toml: must be an address and a port");
+}
+
+#[tokio::test]
 async fn production_starts_on_an_empty_database_only_after_migrate() {
     let database = postgres::empty_database().await;
     let setup = Setup::on(database.url())

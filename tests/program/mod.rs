@@ -1,5 +1,6 @@
 //! The real program, started as an operator starts it, and killed as an operator never would.
 
+mod audit;
 mod canaries;
 mod clients;
 mod commands;
@@ -10,6 +11,8 @@ mod kill;
 mod limits;
 mod log_lines;
 mod operators;
+#[cfg(feature = "otel")]
+mod otlp;
 mod refusals;
 mod replicas;
 mod rows;

@@ -22,6 +22,7 @@ use std::time::Duration;
 use aws_lc_rs::{digest, hmac};
 use oneclick_login::clock::Clock;
 use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,6 +33,10 @@ use super::program::{Setup, eventually};
 
 pub const ACCESS_KEY_ID: &str = "LTAI5tTestsAccessKeyId";
 const ACCESS_KEY_SECRET: &str = "tests-access-key-secret-0123456789";
+
+/// RFC 9110, 5.6.7.
+const HTTP_DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 pub struct GetMobile {
     address: SocketAddr,
@@ -306,7 +311,9 @@ fn business(status: &str, code: &str) -> String {
 
 fn http(status: &str, body: &str) -> String {
     let length = body.len();
+    let date = now().format(HTTP_DATE).expect("a date and time has every part of this format");
     format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json;charset=utf-8\r\nContent-Length: {length}\r\n\r\n{body}"
+        "HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Type: application/json;charset=utf-8\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
     )
 }

@@ -43,6 +43,13 @@ pub async fn empty_database() -> TestDatabase {
     create(prepared().0, "template template0").await
 }
 
+/// A database without any table on a server whose commits last.
+pub async fn durable_database() -> TestDatabase {
+    static DURABLE: OnceLock<Result<Server, String>> = OnceLock::new();
+    let server = DURABLE.get_or_init(server::start_durable).as_ref().unwrap_or_else(|help| panic!("{help}"));
+    create(server, "template template0").await
+}
+
 impl TestDatabase {
     pub fn url(&self) -> String {
         self.server.url(&self.name)

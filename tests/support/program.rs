@@ -34,7 +34,9 @@ pub struct Setup {
 pub struct Ran {
     pub code: Option<i32>,
     pub stdout: String,
+    /// Without the audit events.
     pub stderr: String,
+    pub audit: Vec<Value>,
 }
 
 impl Setup {
@@ -98,7 +100,11 @@ impl Setup {
     pub async fn run(&self, arguments: &[&str]) -> Ran {
         let mut program = Program::spawn(self, arguments);
         let status = program.wait().await;
-        Ran { code: status.code(), stdout: program.stdout(), stderr: program.stderr() }
+        let event = |line: &str| serde_json::from_str(line).ok().filter(is_audit);
+        let said = program.stderr();
+        let (events, words): (Vec<_>, Vec<_>) = said.split_inclusive('\n').partition(|line| event(line).is_some());
+        let audit = events.into_iter().filter_map(event).collect();
+        Ran { code: status.code(), stdout: program.stdout(), stderr: words.concat(), audit }
     }
 }
 
@@ -174,6 +180,10 @@ impl Program {
         complete.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
+    pub fn audit_events(&self) -> Vec<Value> {
+        self.log_lines().into_iter().filter(is_audit).collect()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it has not been waited for");
     }
@@ -246,6 +256,10 @@ impl Program {
     pub async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.listen).await.expect("the server listens")
     }
+}
+
+fn is_audit(line: &Value) -> bool {
+    line["target"] == "audit"
 }
 
 impl Drop for Program {

@@ -1,7 +1,16 @@
-//! A certificate for peers of the tests' own.
+//! A certificate for peers of the tests' own, and one that nobody believes because of it.
+
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// Self-signed for `localhost` and 127.0.0.1 until 2126; worth nothing anywhere.
 const CERTIFICATE: &str = "MIIBmTCCAT6gAwIBAgIUadwi4HjvQ1g6HEb84qB9iljJinwwCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2\
@@ -35,4 +44,27 @@ fn pem(label: &str, base64: &str) -> String {
     // 64 characters a line, as strict readers want it.
     let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// Its port on `localhost`, and what it read on its one connection.
+pub async fn untrusted_tls_peer() -> (u16, JoinHandle<Vec<u8>>) {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(private_key()));
+    let tls = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![CertificateDer::from(certificate())], key)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let peer = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        if let Ok(mut stream) = TlsAcceptor::from(Arc::new(tls)).accept(stream).await {
+            let _ = stream.read_to_end(&mut request).await;
+        }
+        request
+    });
+    (port, peer)
 }

@@ -26,7 +26,7 @@ const QUEUE_TIMEOUT: Duration = Duration::from_millis(150);
 
 /// TCP, TLS and a password take 10 to 100 ms within a region, several times that on a cold start. Within the database
 /// phase of a login (1.2 s), and longer than the queue's: a connection that is never waited for is never made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Shorter than the 350 s after which load balancers and firewalls forget a silent connection without a word.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(240);

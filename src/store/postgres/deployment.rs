@@ -1,92 +1,237 @@
-//! What a deployment's Postgres, or a pooler in front of it, has set otherwise than this program counts on.
+//! What a deployment's Postgres, or a pooler in front of it, has set, beside what this program counts on. One place for
+//! what `serve` warns of and what `doctor` says.
 
 use std::time::Duration;
 
 use sqlx::FromRow;
 
-use super::PostgresStore;
+use super::{Mode, PostgresStore, lock_ms, pooler};
+use crate::finding::Finding;
 use crate::store::StoreError;
 
-/// What is in force within a statement of ours, whoever set it.
+/// What is in force within a statement of ours, whoever set it. `reserved_connections` is there since Postgres 16.
 const IN_FORCE: &str = r"
 select quote_ident(current_user) as role,
-       current_setting('transaction_isolation') as isolation,
+       quote_ident(current_database()) as database,
+       split_part(current_setting('server_version'), ' ', 1) as version,
+       pg_is_in_recovery() as is_standby,
+       current_setting('transaction_read_only')::boolean as is_read_only,
+       current_setting('fsync') as fsync,
+       current_setting('full_page_writes') as full_page_writes,
        current_setting('synchronous_commit') as synchronous_commit,
-       (select setting::bigint from pg_settings where name = 'statement_timeout') as statement_timeout_ms";
+       current_setting('transaction_isolation') as isolation,
+       (select setting::bigint from pg_settings where name = 'statement_timeout') as statement_timeout_ms,
+       (select setting::bigint from pg_settings where name = 'lock_timeout') as lock_timeout_ms,
+       (select setting::bigint from pg_settings where name = 'idle_in_transaction_session_timeout') as idle_timeout_ms,
+       current_setting('max_connections')::bigint as max_connections,
+       current_setting('superuser_reserved_connections')::bigint
+           + coalesce(current_setting('reserved_connections', true), '0')::bigint as reserved,
+       (select rolconnlimit::bigint from pg_roles where rolname = current_user) as role_limit,
+       (select datconnlimit::bigint from pg_database where datname = current_database()) as database_limit,
+       (select count(*) from pg_stat_activity where datid is not null and usename <> current_user) as others";
 
-#[derive(FromRow)]
+#[derive(FromRow, Clone)]
 struct InForce {
     role: String,
-    isolation: String,
+    database: String,
+    version: String,
+    is_standby: bool,
+    is_read_only: bool,
+    fsync: String,
+    full_page_writes: String,
     synchronous_commit: String,
+    isolation: String,
+    /// Here and below, 0 stands for never.
     statement_timeout_ms: i64,
+    lock_timeout_ms: i64,
+    idle_timeout_ms: i64,
+    max_connections: i64,
+    reserved: i64,
+    /// Here and below, negative for none.
+    role_limit: i64,
+    database_limit: i64,
+    /// Connections that stand, of other roles.
+    others: i64,
+}
+
+/// What this program asks for.
+#[derive(Debug, Clone)]
+struct Wanted {
+    statement_timeout: Duration,
+    transaction_pooler: bool,
+    max_connections: u32,
+    replicas: u32,
 }
 
 impl PostgresStore {
-    /// One line for each problem, with the SQL that ends it. Nothing here keeps the server from working.
-    pub(super) async fn read_warnings(&self) -> Result<Vec<String>, StoreError> {
+    pub(super) async fn read_deployment(&self, replicas: u32) -> Result<Vec<Finding>, StoreError> {
         let in_force: InForce = self.fetch_one(sqlx::query(IN_FORCE)).await?;
-        Ok(in_force.warnings(self.statement_timeout))
+        let transaction_pooler = matches!(self.mode, Mode::TransactionPooler { .. });
+        let (statement_timeout, max_connections) = (self.statement_timeout, self.max_connections);
+        let mut findings =
+            in_force.findings(&Wanted { statement_timeout, transaction_pooler, max_connections, replicas });
+        findings.push(pooler::look_for(&self.options, transaction_pooler).await);
+        Ok(findings)
     }
 }
 
 impl InForce {
-    fn warnings(&self, statement_timeout: Duration) -> Vec<String> {
-        let role = &self.role;
-        let wanted_ms = statement_timeout.as_millis();
-        let mut warnings = Vec::new();
-        // It was asked for when the connection opened; poolers can be told to drop that silently.
-        if self.statement_timeout_ms == 0 || i128::from(self.statement_timeout_ms) > wanted_ms.cast_signed() {
-            warnings.push(format!(
-                "the database does not end statements after {wanted_ms} ms, so that a stuck one holds its connection; \
-                 run: alter role {role} set statement_timeout = '{wanted_ms}ms';"
+    fn findings(&self, wanted: &Wanted) -> Vec<Finding> {
+        let mut findings = vec![self.server()];
+        findings.extend(self.durability());
+        findings.extend(self.time_outs(wanted));
+        findings.push(self.isolation());
+        findings.push(self.connections(wanted));
+        findings
+    }
+
+    fn server(&self) -> Finding {
+        let Self { version, role, database, .. } = self;
+        if self.is_standby {
+            let advice = "give database.url the host of the primary";
+            return Finding::fail(
+                "database",
+                format!("PostgreSQL {version} is a standby, which takes no writes"),
+                advice,
+            );
+        }
+        if self.is_read_only {
+            let message = format!("PostgreSQL {version} takes no writes: default_transaction_read_only is on");
+            let advice = format!(
+                "run: alter role {role} set default_transaction_read_only = off; \
+                 or see why whoever runs the server has switched it on"
+            );
+            return Finding::fail("database", message, advice);
+        }
+        Finding::ok("database", format!("reachable, PostgreSQL {version}, as {role} in {database}"))
+    }
+
+    fn durability(&self) -> Vec<Finding> {
+        let (role, mut findings) = (&self.role, Vec::new());
+        if self.fsync == "off" {
+            findings.push(Finding::fail(
+                "durability",
+                "fsync is off, so that a crash of the database's machine can destroy the database",
+                "take fsync = off out of the server's configuration and reload it; alter system set fsync = on; does it too",
             ));
         }
-        if self.isolation != "read committed" {
-            warnings.push(format!(
-                "the transaction isolation is {}, under which concurrent logins fail and are repeated; \
-                 run: alter role {role} set default_transaction_isolation = 'read committed';",
-                self.isolation
+        if self.full_page_writes == "off" {
+            findings.push(Finding::warn(
+                "durability",
+                "full_page_writes is off, so that a crash can leave torn pages, unless the file system writes whole pages",
+                "run: alter system set full_page_writes = on; select pg_reload_conf();",
             ));
         }
-        // remote_apply waits for more than on does; the others for less.
-        if !matches!(self.synchronous_commit.as_str(), "on" | "remote_apply") {
-            warnings.push(format!(
-                "synchronous_commit is {}, so that a crash can lose sessions that were already answered; \
-                 run: alter role {role} set synchronous_commit = on;",
-                self.synchronous_commit
+        let on = format!("run: alter role {role} set synchronous_commit = on;");
+        match self.synchronous_commit.as_str() {
+            // remote_apply waits for more than on does.
+            "on" | "remote_apply" => {}
+            "off" => findings.push(Finding::fail(
+                "durability",
+                "synchronous_commit is off, so that a crash can lose sessions that were already answered",
+                on,
+            )),
+            weaker => findings.push(Finding::warn(
+                "durability",
+                format!(
+                    "synchronous_commit is {weaker}, so that a failover to a synchronous standby can lose sessions \
+                     that were already answered"
+                ),
+                on,
+            )),
+        }
+        if findings.is_empty() {
+            let message = format!("fsync on, synchronous_commit {}, full_page_writes on", self.synchronous_commit);
+            findings.push(Finding::ok("durability", message));
+        }
+        findings
+    }
+
+    /// They were asked for when the connection opened; poolers can be told to drop that silently.
+    fn time_outs(&self, wanted: &Wanted) -> Vec<Finding> {
+        let (role, mut findings) = (&self.role, Vec::new());
+        let statement_ms = wanted.statement_timeout.as_millis();
+        let lock_ms = lock_ms(statement_ms);
+        let late = |in_force: i64, wanted_ms: u128| in_force == 0 || i128::from(in_force) > wanted_ms.cast_signed();
+        if late(self.statement_timeout_ms, statement_ms) {
+            findings.push(Finding::warn(
+                "time-outs",
+                format!(
+                    "the database does not end statements after {statement_ms} ms, so that a stuck one holds its connection"
+                ),
+                format!("run: alter role {role} set statement_timeout = '{statement_ms}ms';"),
             ));
         }
-        warnings
+        if late(self.lock_timeout_ms, lock_ms) {
+            findings.push(Finding::warn(
+                "time-outs",
+                format!(
+                    "the database does not end waits for a lock after {lock_ms} ms, so that one lock stops all logins"
+                ),
+                format!("run: alter role {role} set lock_timeout = '{lock_ms}ms';"),
+            ));
+        }
+        // Only behind a pooler do statements of ours stand in a transaction that somebody must end.
+        if wanted.transaction_pooler && self.idle_timeout_ms == 0 {
+            findings.push(Finding::warn(
+                "time-outs",
+                "the database never ends an idle transaction, so that one whose replica has vanished keeps its locks",
+                format!("run: alter role {role} set idle_in_transaction_session_timeout = '5s';"),
+            ));
+        }
+        if findings.is_empty() {
+            let message = format!("statements end after {statement_ms} ms, waits for a lock after {lock_ms} ms");
+            findings.push(Finding::ok("time-outs", message));
+        }
+        findings
+    }
+
+    fn isolation(&self) -> Finding {
+        let Self { role, isolation, .. } = self;
+        if isolation == "read committed" {
+            return Finding::ok("isolation", "read committed");
+        }
+        Finding::warn(
+            "isolation",
+            format!("the transaction isolation is {isolation}, under which concurrent logins fail and are repeated"),
+            format!("run: alter role {role} set default_transaction_isolation = 'read committed';"),
+        )
+    }
+
+    fn connections(&self, wanted: &Wanted) -> Finding {
+        let Self { max_connections, reserved, others, role, database, .. } = self;
+        let (each, replicas) = (i64::from(wanted.max_connections), i64::from(wanted.replicas));
+        let needed = each * replicas;
+        let what = format!("{replicas} x {each} (database.max_connections) = {needed} connections");
+        let server = max_connections - reserved;
+        if wanted.transaction_pooler {
+            let message =
+                format!("a pooler's own limits count: {what} to it, and at most {server} from it to Postgres");
+            return Finding::skip("connections", message);
+        }
+        let limits = [
+            (server, format!("the server's max_connections, {max_connections} less {reserved} reserved")),
+            (self.role_limit, format!("the connection limit of the role {role}")),
+            (self.database_limit, format!("the connection limit of the database {database}")),
+        ];
+        let lowest = limits.into_iter().filter(|(limit, _)| *limit >= 0).min_by_key(|(limit, _)| *limit);
+        let (limit, whose) = lowest.unwrap_or_default();
+        let advice = |left: i64| {
+            let most = (left / replicas).max(1);
+            format!("set database.max_connections to {most} or less, raise that limit, or put PgBouncer in between")
+        };
+        if needed > limit {
+            let message = format!("{what} are more than {limit}, {whose}");
+            return Finding::fail("connections", message, advice(limit));
+        }
+        let left = server - others;
+        if needed > left {
+            let message = format!("{what} do not fit beside the {others} that others hold of the server's {server}");
+            return Finding::warn("connections", message, advice(left));
+        }
+        Finding::ok("connections", format!("{what} fit into {limit}, {whose}; others hold {others}"))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_good_deployment_gives_no_warning_and_each_problem_one_with_its_remedy() {
-        let good = InForce {
-            role: "login".to_owned(),
-            isolation: "read committed".to_owned(),
-            synchronous_commit: "on".to_owned(),
-            statement_timeout_ms: 500,
-        };
-        assert!(good.warnings(Duration::from_millis(500)).is_empty());
-        let bad = InForce {
-            role: "\"Log In\"".to_owned(),
-            isolation: "serializable".to_owned(),
-            synchronous_commit: "off".to_owned(),
-            statement_timeout_ms: 0,
-        };
-        let warnings = bad.warnings(Duration::from_millis(500));
-        let remedies = [
-            "alter role \"Log In\" set statement_timeout = '500ms';",
-            "alter role \"Log In\" set default_transaction_isolation = 'read committed';",
-            "alter role \"Log In\" set synchronous_commit = on;",
-        ];
-        assert_eq!(warnings.len(), remedies.len());
-        assert!(warnings.iter().zip(remedies).all(|(warning, remedy)| warning.ends_with(remedy)), "{warnings:#?}");
-    }
-}
+mod tests;

@@ -27,9 +27,9 @@ pub(super) enum Damage {
 /// An error that Postgres reported, without the rows it quotes.
 #[derive(Debug, thiserror::Error)]
 #[error("{message} (SQLSTATE {sqlstate}{})", constraint.as_ref().map(|name| format!(", constraint {name}")).unwrap_or_default())]
-struct Refusal {
-    sqlstate: String,
-    message: String,
+pub(super) struct Refusal {
+    pub sqlstate: String,
+    pub message: String,
     constraint: Option<String>,
 }
 

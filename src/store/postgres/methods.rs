@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use time::{Date, OffsetDateTime};
 
-use super::{PostgresStore, schema};
+use super::{PostgresStore, remedy, schema};
+use crate::finding::Finding;
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
     App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState, Reservation,
-    ReserveCalls, Rotation, SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey,
-    UserStatus,
+    ReserveCalls, Rotation, Schema, SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User,
+    UserKey, UserStatus,
 };
 
 #[async_trait]
@@ -46,7 +47,7 @@ impl Store for PostgresStore {
         schema::migrate(&self.options).await
     }
 
-    async fn check_schema(&self) -> Result<(), StoreError> {
+    async fn check_schema(&self) -> Result<Schema, StoreError> {
         self.check_applied_migrations().await
     }
 
@@ -192,8 +193,12 @@ impl Store for PostgresStore {
         self.consume_ticket(ticket, device_fingerprint, now).await
     }
 
-    async fn deployment_warnings(&self) -> Result<Vec<String>, StoreError> {
-        self.read_warnings().await
+    async fn look_at_deployment(&self, replicas: u32) -> Result<Vec<Finding>, StoreError> {
+        self.read_deployment(replicas).await
+    }
+
+    fn remedy(&self, error: &StoreError) -> Option<String> {
+        remedy::of(error)
     }
 
     async fn close(&self) {

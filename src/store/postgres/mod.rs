@@ -13,6 +13,8 @@ mod finding;
 mod keys;
 mod methods;
 mod opening;
+mod pooler;
+mod remedy;
 mod schema;
 mod sessions;
 mod tenant_tokens;
@@ -30,7 +32,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres};
 use tokio::time::timeout;
 
-use self::connections::{Caller, Connections};
+use self::connections::{CONNECT_TIMEOUT, Caller, Connections};
 use self::error::{Damage, Failure, classify};
 use crate::store::StoreError;
 
@@ -73,6 +75,7 @@ pub struct PostgresStore {
     options: PgConnectOptions,
     mode: Mode,
     statement_timeout: Duration,
+    max_connections: u32,
 }
 
 enum Mode {
@@ -90,7 +93,7 @@ impl PostgresStore {
     pub fn connect(config: &Config) -> Result<Self, StoreError> {
         let options = connect_options(&config.url)?;
         let statement_ms = config.statement_timeout.as_millis().max(2);
-        let lock_ms = (statement_ms * 2 / 5).max(1);
+        let lock_ms = lock_ms(statement_ms);
         let (mode, pooled) = if config.transaction_pooler {
             let begin = format!(
                 "begin isolation level read committed; \
@@ -106,6 +109,7 @@ impl PostgresStore {
             options,
             mode,
             statement_timeout: config.statement_timeout,
+            max_connections: config.max_connections,
         })
     }
 
@@ -169,6 +173,11 @@ impl PostgresStore {
             }
         }
     }
+}
+
+const fn lock_ms(statement_ms: u128) -> u128 {
+    let lock_ms = statement_ms * 2 / 5;
+    if lock_ms == 0 { 1 } else { lock_ms }
 }
 
 fn connect_options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::PostgresStore;
 use super::error::{MIGRATE, absent_schema, classify, no_connection};
-use crate::store::StoreError;
+use crate::store::{Schema, StoreError};
 
 /// While a migration waits for a table's lock, every login queues behind it: so it waits less than a login would, lets
 /// them pass, and tries again. Its statements themselves may take their time.
@@ -92,13 +92,14 @@ fn half_applied(version: i64) -> StoreError {
 }
 
 impl PostgresStore {
-    pub(super) async fn check_applied_migrations(&self) -> Result<(), StoreError> {
+    pub(super) async fn check_applied_migrations(&self) -> Result<Schema, StoreError> {
         let rows: Vec<AppliedRow> = self.fetch(sqlx::query(APPLIED)).await?;
         if rows.is_empty() {
             return Err(absent_schema());
         }
         let applied: BTreeMap<i64, AppliedRow> = rows.into_iter().map(|row| (row.version, row)).collect();
-        for migration in migrator().iter() {
+        let migrator = migrator();
+        for migration in migrator.iter() {
             match applied.get(&migration.version) {
                 None => {
                     let version = migration.version;
@@ -109,6 +110,7 @@ impl PostgresStore {
                 Some(_) => {}
             }
         }
-        Ok(())
+        let known = applied.keys().all(|version| migrator.version_exists(*version));
+        Ok(if known { Schema::Current } else { Schema::Newer })
     }
 }

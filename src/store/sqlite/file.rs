@@ -36,6 +36,11 @@ pub(super) fn connect_options(config: &Config) -> Result<SqliteConnectOptions, S
         .disable_statement_logging())
 }
 
+/// Whether there is a file at all; opening one makes it.
+pub(super) fn exists(url: &str) -> Result<bool, StoreError> {
+    Ok(parse(url)?.0.get_filename().exists())
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Create,

@@ -6,15 +6,16 @@ use time::{Date, OffsetDateTime};
 
 use super::error::Failure;
 use super::{
-    SqliteStore, apps, erasure, finding, health, keys, opening, schema, sessions, tenant_tokens, tickets, users,
-    verifier_budget,
+    SqliteStore, apps, deployment, erasure, finding, health, keys, opening, schema, sessions, tenant_tokens, tickets,
+    users, verifier_budget,
 };
+use crate::finding::Finding;
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
     App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState, Reservation,
-    ReserveCalls, Rotation, SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User, UserKey,
-    UserStatus,
+    ReserveCalls, Rotation, Schema, SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User,
+    UserKey, UserStatus,
 };
 
 /// Runs a function over the writer's connection in a transaction, which is durable before this has a result. (A macro
@@ -64,7 +65,7 @@ impl Store for SqliteStore {
         schema::migrate(&self.options).await.map_err(|Failure(error)| error)
     }
 
-    async fn check_schema(&self) -> Result<(), StoreError> {
+    async fn check_schema(&self) -> Result<Schema, StoreError> {
         self.limited(schema::check(&self.readers)).await
     }
 
@@ -208,9 +209,14 @@ impl Store for SqliteStore {
         in_transaction!(self, tickets::consume, ticket, device_fingerprint, now)
     }
 
-    /// Nothing here is an operator's to set.
-    async fn deployment_warnings(&self) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
+    /// Made for one node: there is no number of replicas.
+    async fn look_at_deployment(&self, _replicas: u32) -> Result<Vec<Finding>, StoreError> {
+        let path = self.options.get_filename();
+        self.limited(deployment::look_at(&self.readers, path)).await
+    }
+
+    fn remedy(&self, _error: &StoreError) -> Option<String> {
+        None
     }
 
     async fn close(&self) {

@@ -5,6 +5,7 @@
 //! line may write now and then. It must not know settings, numbers in the clear or tokens.
 
 mod apps;
+mod deployment;
 mod erasure;
 mod error;
 mod file;
@@ -76,6 +77,14 @@ impl SqliteStore {
             .max_lifetime(None)
             .connect_lazy_with(options.clone().pragma("query_only", "on"));
         Ok(Self { options, writer, readers, call_timeout: config.statement_timeout * 2 })
+    }
+
+    /// Whether the file of a url is there, without making it.
+    ///
+    /// # Errors
+    /// If the url names no file.
+    pub fn is_there(url: &str) -> Result<bool, StoreError> {
+        file::exists(url)
     }
 
     /// The readers, and the one writer; who waits for a reader is not known.

@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{ConnectOptions, Connection};
 
 use super::error::{Failure, classify};
-use crate::store::StoreError;
+use crate::store::{Schema, StoreError};
 
 /// How long a migrator waits for another one. A migration rewrites tables; it has other limits than a login.
 const MIGRATION_TIMEOUT_SECONDS: u64 = 60;
@@ -39,11 +39,12 @@ fn refused(error: MigrateError) -> StoreError {
     }
 }
 
-/// Versions this program does not know are fine, like in [`migrator`].
-pub(super) async fn check(readers: &SqlitePool) -> Result<(), Failure> {
+/// Versions this program does not know are fine, as with [`migrator`].
+pub(super) async fn check(readers: &SqlitePool) -> Result<Schema, Failure> {
     let applied: Vec<(i64, Vec<u8>)> =
         sqlx::query_as("select version, checksum from _sqlx_migrations where success").fetch_all(readers).await?;
-    for migration in migrator().iter() {
+    let migrator = migrator();
+    for migration in migrator.iter() {
         match applied.iter().find(|(version, _)| *version == migration.version) {
             Some((_, checksum)) if *checksum == *migration.checksum => {}
             Some(_) => {
@@ -62,5 +63,6 @@ pub(super) async fn check(readers: &SqlitePool) -> Result<(), Failure> {
             }
         }
     }
-    Ok(())
+    let known = applied.iter().all(|(version, _)| migrator.version_exists(*version));
+    Ok(if known { Schema::Current } else { Schema::Newer })
 }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod credentials;
+mod diagnosis;
 mod signature;
 mod transport;
 
@@ -32,6 +33,7 @@ pub use self::credentials::{
     Credentials, CredentialsSource, EcsConfig, EcsRole, InvalidCredentials, NoCredentials, OidcConfig, OidcRole,
     RefreshedCredentials, Role, StaticCredentials,
 };
+pub use self::diagnosis::{Diagnosis, remedy};
 
 const ACTION: &str = "GetMobile";
 const API_VERSION: &str = "2017-05-25";
@@ -158,10 +160,8 @@ impl PhoneNumberVerifier for AliyunVerifier {
             return Err(VerifierError::Busy { reason: "too many calls are in flight from here".to_owned() });
         };
         let started = Instant::now();
-        let result = timeout(self.timeout, self.get_mobile(token, call)).await.unwrap_or_else(|_| {
-            let reason = format!("not complete within {} ms", self.timeout.as_millis());
-            Err(VerifierError::NoAnswer { reason, source: None })
-        });
+        let result =
+            timeout(self.timeout, self.get_mobile(token, call)).await.unwrap_or_else(|_| Err(late(self.timeout)));
         tracing::debug!(
             duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             verifier.outcome = result.as_ref().map_or_else(VerifierError::kind, |_| "verified"),
@@ -188,6 +188,10 @@ fn not_answered(error: reqwest::Error) -> VerifierError {
     } else {
         VerifierError::NoAnswer { reason: "the connection failed".to_owned(), source: Some(error.into()) }
     }
+}
+
+fn late(limit: Duration) -> VerifierError {
+    VerifierError::NoAnswer { reason: format!("not complete within {} ms", limit.as_millis()), source: None }
 }
 
 fn not_read(error: BodyError) -> VerifierError {

@@ -19,11 +19,11 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_millis(500);
 /// what a busy test machine adds. Stock pools take 30 s, or for ever.
 const AT_THE_WORST: Duration = Duration::from_secs(2);
 
-async fn administer(database: &TestDatabase, sql: &str) {
+pub async fn administer(database: &TestDatabase, sql: &str) {
     database.connection().await.execute(AssertSqlSafe(sql)).await.unwrap();
 }
 
-async fn name_of(database: &TestDatabase) -> String {
+pub async fn name_of(database: &TestDatabase) -> String {
     sqlx::query_scalar("select current_database()::text").fetch_one(&mut database.connection().await).await.unwrap()
 }
 
@@ -220,7 +220,7 @@ async fn a_migration_changed_after_it_was_applied_is_refused() {
     let database = database().await;
     database.execute("update _sqlx_migrations set checksum = 'other'").await;
     let store = database.store();
-    for refused in [store.check_schema().await, store.migrate().await] {
+    for refused in [store.check_schema().await.map(drop), store.migrate().await] {
         assert!(matches!(&refused, Err(StoreError::Schema(text)) if text.contains("another form")), "{refused:?}");
     }
 }
@@ -238,20 +238,6 @@ async fn an_url_that_cannot_be_read_is_refused_without_being_shown() {
         };
         let error = PostgresStore::connect(&config).unwrap_err();
         assert!(!format!("{error:?} {config:?}").contains("s3cret"), "{error:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_good_deployment_has_no_warnings_and_asynchronous_commits_are_one() {
-    for transaction_pooler in [false, true] {
-        let database = database().await;
-        let config = Config { transaction_pooler, ..database.config() };
-        let warnings = async || PostgresStore::connect(&config).unwrap().deployment_warnings().await.unwrap();
-        assert_eq!(warnings().await, [""; 0]);
-        let name = name_of(&database).await;
-        administer(&database, &format!("alter database {name} set synchronous_commit = off")).await;
-        let [warning] = <[String; 1]>::try_from(warnings().await).unwrap();
-        assert!(warning.ends_with("run: alter role postgres set synchronous_commit = on;"), "{warning}");
     }
 }
 

@@ -63,9 +63,24 @@ pub fn start() -> Result<Server, String> {
     Err(format!("{HELP}\n{}", tried.join("\n")))
 }
 
+/// A server as in production, which keeps what it has committed: a cluster of its own where there are binaries, else
+/// the one of all tests.
+///
+/// # Errors
+/// With what to do about it.
+pub fn start_durable() -> Result<Server, String> {
+    match binaries::find() {
+        Some(bin) => from_cluster(Cluster::start(&bin, &[])?),
+        None => start(),
+    }
+}
+
 fn from_binaries() -> Result<Server, String> {
     let bin = binaries::find().ok_or("none found")?;
-    let cluster = Cluster::start(&bin, NOT_DURABLE)?;
+    from_cluster(Cluster::start(&bin, NOT_DURABLE)?)
+}
+
+fn from_cluster(cluster: Cluster) -> Result<Server, String> {
     Ok(Server { maintenance: cluster.url(), _cluster: Some(cluster) })
 }
 

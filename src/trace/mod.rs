@@ -1,11 +1,15 @@
 //! A request's place in a distributed trace, by W3C Trace Context, level 1: the ids, and the header `traceparent` that
-//! carries them. It must not know HTTP, nor who records the trace.
+//! carries them; `span` is what is made of them. It must not know HTTP, nor who records the trace.
+
+mod span;
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 
 use crate::hex;
+
+pub use self::span::{Attribute, Kind, Parent, Recorder, Span, Stage, Trace};
 
 /// Names all that one action of a client's leads to, in whatever service. Never all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
