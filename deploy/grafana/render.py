@@ -36,9 +36,8 @@ PALETTE = ["#7eb26d", "#eab839", "#6ed0e0", "#ef843c", "#e24d42", "#1f78c1", "#b
 class Prometheus:
     """Answers queries with the dashboard's variables put in, over one range of time."""
 
-    def __init__(self, address, minutes, scrape_seconds, variables):
-        self.address, self.scrape, self.variables = address, scrape_seconds, variables
-        self.end = time.time()
+    def __init__(self, address, end, minutes, scrape_seconds, variables):
+        self.address, self.end, self.scrape, self.variables = address, end, scrape_seconds, variables
         self.start = self.end - minutes * 60
         self.step = max(scrape_seconds, (self.end - self.start) / 240)
 
@@ -62,8 +61,10 @@ class Prometheus:
 def shown(value, unit, decimals=None):
     """A value as Grafana writes it."""
     def number(x):
-        digits = decimals if decimals is not None else 0 if x == int(x) or abs(x) >= 100 else 1 if abs(x) >= 10 else 2
-        return f"{x:.{digits}f}" if decimals is not None else f"{x:.{digits}f}".rstrip("0").rstrip(".") if digits else f"{x:.0f}"
+        if decimals is not None:
+            return f"{x:.{decimals}f}"
+        # Three digits that count, and no zeros behind them.
+        return f"{x:.0f}" if abs(x) >= 100 else f"{x:.{1 if abs(x) >= 10 else 2}f}".rstrip("0").rstrip(".")
 
     def scaled(x):
         for size, suffix in ((1e9, " B"), (1e6, " M"), (1e3, " K")):
@@ -77,7 +78,9 @@ def shown(value, unit, decimals=None):
         for size, suffix in ((86400, "days"), (3600, "h"), (60, "min"), (1, "s")):
             if abs(value) >= size:
                 return f"{number(value / size)} {suffix}"
-        return "0 s" if value == 0 else f"{number(value * 1e3)} ms" if abs(value) >= 1e-3 else f"{number(value * 1e6)} µs"
+        if value == 0:
+            return "0 s"
+        return f"{number(value * 1e3)} ms" if abs(value) >= 1e-3 else f"{number(value * 1e6)} µs"
     if unit == "decbytes":
         return f"{number(value / 1e6)} MB"
     if unit == "percentunit":
@@ -113,8 +116,8 @@ def fields(panel, prometheus):
             found.append((name, [(at, float(value)) for at, value in points]))
     for index, (name, points) in enumerate(found):
         properties = overrides_of(panel, name)
-        color = COLORS[properties["color"]["fixedColor"]] if "color" in properties else fixed or PALETTE[index % len(PALETTE)]
-        yield name, color, points, properties
+        own = COLORS[properties["color"]["fixedColor"]] if "color" in properties else None
+        yield name, own or fixed or PALETTE[index % len(PALETTE)], points, properties
 
 
 class Canvas:
@@ -132,7 +135,8 @@ class Canvas:
         return width
 
     def axes(self, x, y, w, h):
-        axes = self.figure.add_axes((x / WIDTH, 1 - (y + h) / self.height, w / WIDTH, h / self.height), facecolor="none")
+        place = (x / WIDTH, 1 - (y + h) / self.height, w / WIDTH, h / self.height)
+        axes = self.figure.add_axes(place, facecolor="none")
         axes.tick_params(colors=DIM, labelsize=7.5, length=0, pad=3)
         for spine in axes.spines.values():
             spine.set_visible(False)
@@ -141,7 +145,8 @@ class Canvas:
     def box(self, x, y, w, h):
         axes = self.axes(x, y, w, h)
         axes.set(xlim=(0, w), ylim=(0, h), xticks=[], yticks=[])
-        axes.add_patch(FancyBboxPatch((1, 1), w - 2, h - 2, "round,pad=0,rounding_size=3", facecolor=PANEL, edgecolor=EDGE))
+        rounded = "round,pad=0,rounding_size=3"
+        axes.add_patch(FancyBboxPatch((1, 1), w - 2, h - 2, rounded, facecolor=PANEL, edgecolor=EDGE))
 
 
 def stat(canvas, panel, prometheus, x, y, w, h):
@@ -169,7 +174,8 @@ def bargauge(canvas, panel, prometheus, x, y, w, h):
         axes.add_patch(Rectangle((180, top + 5), w - 268, line - 10, color=GRID, lw=0))
         axes.add_patch(Rectangle((180, top + 5), length, line - 10, color=color, lw=0, alpha=0.85))
         axes.text(172, top + line / 2, name, color=TEXT, fontsize=9, ha="right", va="center")
-        axes.text(w - 10, top + line / 2, shown(points[-1][1], defaults["unit"]), color=color, fontsize=11, ha="right", va="center")
+        value = shown(points[-1][1], defaults["unit"])
+        axes.text(w - 10, top + line / 2, value, color=color, fontsize=11, ha="right", va="center")
 
 
 def legend(canvas, entries, x, bottom, w):
@@ -214,7 +220,8 @@ def timeseries(canvas, panel, prometheus, x, y, w, h):
         axes.plot(days, top, color=color, lw=1.2, ls=style, drawstyle="steps-post" if stepped else "default")
         axes.fill_between(days, floor, top, color=color, alpha=fill, lw=0, step="post" if stepped else None)
     axes.set_xlim(prometheus.start / 86400, prometheus.end / 86400)
-    axes.xaxis.set_major_locator(plt.MultipleLocator(round_step((prometheus.end - prometheus.start) / (w / 90)) / 86400))
+    every = round_step((prometheus.end - prometheus.start) * 90 / w)
+    axes.xaxis.set_major_locator(plt.MultipleLocator(every / 86400))
     axes.xaxis.set_major_formatter(mdates.DateFormatter("%H:%M"))
     axes.set_ylim(defaults["min"], defaults.get("max", highest or 1) * 1.06)
     whole = unit == "none" or defaults.get("decimals") == 0
@@ -246,7 +253,8 @@ def top_bar(canvas, dashboard):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--prometheus", default="http://127.0.0.1:9090")
-    arguments.add_argument("--minutes", type=float, default=15, help="how far back from now")
+    arguments.add_argument("--minutes", type=float, default=15, help="how far back")
+    arguments.add_argument("--end", type=float, default=time.time(), help="until when, in seconds since 1970")
     arguments.add_argument("--scrape", type=float, default=15, help="Prometheus' scrape interval in seconds")
     arguments.add_argument("output")
     given = arguments.parse_args()
@@ -254,7 +262,7 @@ def main():
     dashboard = json.loads(pathlib.Path(__file__).with_name("dashboard.json").read_text())
     variables = {each["name"]: each["current"].get("value", "") for each in dashboard["templating"]["list"]}
     variables = {name: ".*" if value == "$__all" else value for name, value in variables.items()}
-    prometheus = Prometheus(given.prometheus, given.minutes, given.scrape, variables)
+    prometheus = Prometheus(given.prometheus, given.end, given.minutes, given.scrape, variables)
 
     plt.rcParams["font.family"] = "DejaVu Sans"
     canvas = Canvas(dashboard["panels"])
@@ -276,8 +284,9 @@ def main():
         if not any(points for _, _, points, _ in fields(panel, prometheus)):
             print(f"no data: {panel['title']}")
     canvas.figure.savefig(given.output, facecolor=PAGE)
-    # A palette is enough for flat colours, and a quarter of the size.
-    Image.open(given.output).convert("RGB").quantize(160, dither=Image.Dither.NONE).save(given.output, optimize=True)
+    # A palette is enough for flat colours, and a third of the size.
+    flat = Image.open(given.output).convert("RGB").quantize(256, kmeans=3, dither=Image.Dither.NONE)
+    flat.save(given.output, optimize=True)
 
 
 if __name__ == "__main__":

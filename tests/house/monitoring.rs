@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use oneclick_login::error_code::ErrorCode;
 use oneclick_login::http::LOGIN_PATH;
+use oneclick_login::over_limit::Limit;
 use oneclick_login::verifier::VerifierError;
 use serde_json::Value;
 
@@ -67,6 +68,7 @@ fn rules_and_dashboard_ask_for_metrics_that_the_server_shows() {
 fn rules_and_dashboard_ask_for_label_values_that_there_are() {
     let codes: BTreeSet<_> = ErrorCode::ALL.map(ErrorCode::number).into_iter().chain(["SUCCESS"]).collect();
     let outcomes: BTreeSet<_> = VerifierError::KINDS.into_iter().chain(["ok"]).collect();
+    let limits: BTreeSet<_> = Limit::ALL.map(Limit::as_str).into();
     let mut seen = BTreeSet::new();
     for line in promql() {
         for (label, value) in matchers(&line) {
@@ -75,6 +77,8 @@ fn rules_and_dashboard_ask_for_label_values_that_there_are() {
                 let known = match label {
                     "code" => codes.contains(value),
                     "outcome" => outcomes.contains(value),
+                    // With a full stop it is a setting, a label that a rule itself gives.
+                    "limit" => value.contains('.') || limits.contains(value),
                     "route" => value.starts_with("/api/v"),
                     _ => continue,
                 };
@@ -83,7 +87,7 @@ fn rules_and_dashboard_ask_for_label_values_that_there_are() {
             }
         }
     }
-    for value in ["SUCCESS", "IDAAS.SDK.COM.0002", "misconfigured", LOGIN_PATH] {
+    for value in ["SUCCESS", "IDAAS.SDK.COM.0002", "misconfigured", "verifier_day", LOGIN_PATH] {
         assert!(seen.contains(value), "{value} is asked for");
     }
 }
