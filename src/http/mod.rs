@@ -30,6 +30,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::audit::Audited;
+use self::openapi::{sdk, tenant as services, users, well_known as public_keys};
+use self::route::Route;
 use crate::apps::Apps;
 use crate::audit::Act;
 use crate::client_address::TrustedProxies;
@@ -42,9 +44,6 @@ use crate::metrics::Metrics;
 use crate::session::Sessions;
 use crate::tenant::Tenants;
 use crate::trace::Recorder;
-
-use openapi::{sdk, tenant as services, users, well_known as public_keys};
-use route::Route;
 
 pub use docs::{Docs, PAGE_PATH as DOCS_PATH, document};
 pub use error::refuse_host;
@@ -113,9 +112,9 @@ fn routes() -> [Route; 14] {
 pub fn router(http: Http) -> Router {
     let api = routes().into_iter().fold(Router::new(), |api, route| {
         let mut handler = route.handler;
-        if let Some(act) = route.audited {
-            let audited = Audited { act, login: Arc::clone(&http.login) };
-            handler = handler.route_layer(from_fn_with_state(audited, audit::record));
+        if let Some(act) = route.act {
+            let login = Arc::clone(&http.login);
+            handler = handler.route_layer(from_fn_with_state(Audited { act, login }, audit::record));
         }
         if http.server_timing && route.path == LOGIN_PATH {
             handler = handler.route_layer(from_fn(server_timing::add));

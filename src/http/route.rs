@@ -14,24 +14,30 @@ pub struct Route {
     pub method: HttpMethod,
     pub handler: MethodRouter<Http>,
     pub endpoint: &'static Endpoint,
-    /// Each request is an event of the audit stream.
-    pub audited: Option<Act>,
+    /// What a call is in the audit log, where it has a place there.
+    pub act: Option<Act>,
 }
 
 impl Route {
     pub fn get<T: 'static>(path: &'static str, handler: impl Handler<T, Http>, endpoint: &'static Endpoint) -> Self {
-        Self { path, method: HttpMethod::Get, handler: routing::get(handler), endpoint, audited: None }
+        Self::new(path, HttpMethod::Get, routing::get(handler), endpoint)
     }
 
     pub fn post<T: 'static>(path: &'static str, handler: impl Handler<T, Http>, endpoint: &'static Endpoint) -> Self {
-        Self { path, method: HttpMethod::Post, handler: routing::post(handler), endpoint, audited: None }
+        Self::new(path, HttpMethod::Post, routing::post(handler), endpoint)
     }
 
     pub fn put<T: 'static>(path: &'static str, handler: impl Handler<T, Http>, endpoint: &'static Endpoint) -> Self {
-        Self { path, method: HttpMethod::Put, handler: routing::put(handler), endpoint, audited: None }
+        Self::new(path, HttpMethod::Put, routing::put(handler), endpoint)
     }
 
-    pub fn audited(self, act: Act) -> Self {
-        Self { audited: Some(act), ..self }
+    /// Each call is an event of the audit log.
+    pub fn audited(mut self, act: Act) -> Self {
+        self.act = Some(act);
+        self
+    }
+
+    fn new(path: &'static str, method: HttpMethod, handler: MethodRouter<Http>, endpoint: &'static Endpoint) -> Self {
+        Self { path, method, handler, endpoint, act: None }
     }
 }

@@ -25,6 +25,7 @@ pub fn responses(endpoint: &Endpoint, path: &str, locale: Locale) -> Vec<(String
                 let mut response = contract(&codes, sample_parameter(endpoint), locale);
                 if path == LOGIN_PATH {
                     add(&mut response, AnswerHeader::TokenState);
+                    add(&mut response, AnswerHeader::ServerTiming);
                 }
                 (status.to_string(), response)
             };

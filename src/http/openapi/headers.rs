@@ -21,10 +21,11 @@ pub enum AnswerHeader {
     RetryAfter,
     WwwAuthenticate,
     Allow,
+    ServerTiming,
 }
 
 impl AnswerHeader {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::RequestId,
         Self::NoStore,
         Self::Caching,
@@ -33,6 +34,7 @@ impl AnswerHeader {
         Self::RetryAfter,
         Self::WwwAuthenticate,
         Self::Allow,
+        Self::ServerTiming,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -44,6 +46,7 @@ impl AnswerHeader {
             Self::RetryAfter => "Retry-After",
             Self::WwwAuthenticate => "WWW-Authenticate",
             Self::Allow => "Allow",
+            Self::ServerTiming => "Server-Timing",
         }
     }
 
@@ -80,12 +83,16 @@ impl AnswerHeader {
             ),
             Self::WwwAuthenticate => text("The scheme that is asked for.", "所需的认证方式。"),
             Self::Allow => text("The methods that the path takes.", "该路径支持的方法。"),
+            Self::ServerTiming => text(
+                "In development: how long the login's stages took, in milliseconds.",
+                "仅在开发环境：登录各阶段的耗时，单位为毫秒。",
+            ),
         }
     }
 
     /// Whether every answer that may carry it does.
     const fn is_certain(self) -> bool {
-        !matches!(self, Self::RetryAfter)
+        !matches!(self, Self::RetryAfter | Self::ServerTiming)
     }
 
     fn header(self, locale: Locale) -> Header {
@@ -95,7 +102,7 @@ impl AnswerHeader {
                 text.min_length(Some(1)).max_length(Some(RequestId::MAX_LENGTH)).pattern(Some("^[A-Za-z0-9._-]+$"))
             }
             Self::NoStore => text.enum_values(Some(["no-store"])),
-            Self::Etag | Self::Allow | Self::Caching => text,
+            Self::Etag | Self::Allow | Self::Caching | Self::ServerTiming => text,
             Self::TokenState => text.enum_values(Some(
                 [TokenState::Unspent, TokenState::Spent, TokenState::Unknown].map(TokenState::as_str),
             )),

@@ -13,6 +13,7 @@ use super::field::Field;
 use super::headers::AnswerHeader;
 use super::parts::EVERY;
 use super::text::text;
+use crate::http::LOGIN_PATH;
 use crate::locale::Locale;
 
 pub fn operation(endpoint: &Endpoint, path: &str, locale: Locale) -> OperationBuilder {
@@ -35,7 +36,11 @@ pub fn operation(endpoint: &Endpoint, path: &str, locale: Locale) -> OperationBu
             operation = operation.security(SecurityRequirement::new(security.name(), [""; 0]));
         }
     }
-    operation = operation.response("200", success(&endpoint.answer, locale));
+    let mut success = success(&endpoint.answer, locale);
+    if path == LOGIN_PATH {
+        failures::add(&mut success, AnswerHeader::ServerTiming);
+    }
+    operation = operation.response("200", success);
     if endpoint.answer.caching == (Caching::Public { etag: true }) {
         operation = operation.response("304", unchanged(locale));
     }
