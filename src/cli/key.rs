@@ -30,7 +30,8 @@ pub enum Command {
     },
     /// Remove a signing key whose last token has died (the server does so by itself)
     Remove {
-        #[arg(long)]
+        // One in 64 begins with a hyphen.
+        #[arg(long, allow_hyphen_values = true)]
         kid: String,
     },
     /// Wrap the data keys anew, under the first of the master keys
