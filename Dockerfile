@@ -7,6 +7,9 @@ ARG RUST_IMAGE=docker.io/library/rust:1.95.0-slim-bookworm@sha256:d7482085ff5b41
 FROM ${RUST_IMAGE} AS build
 WORKDIR /build
 
+# Those of Cargo.toml that the program is to have: `--build-arg FEATURES=otel`.
+ARG FEATURES=
+
 # What puts the list of dependencies into the program, writes the SBOM, and compares the two. Without optimisation that
 # takes a third of the time, and they have little to do. .ci/run takes the versions from here.
 RUN cargo install --locked --debug cargo-auditable@0.7.7 cargo-cyclonedx@0.5.9 rust-audit-info@0.5.4
@@ -16,7 +19,7 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
  && touch src/lib.rs \
  && echo 'fn main() {}' > src/main.rs \
- && cargo auditable build --locked --release --bin oneclick-login
+ && cargo auditable build --locked --release --features "$FEATURES" --bin oneclick-login
 
 COPY build.rs ./
 COPY config/default.toml config/
@@ -24,7 +27,7 @@ COPY migrations migrations/
 COPY src src/
 # The copied files keep their times, which are before those of the empty program.
 RUN touch src/lib.rs src/main.rs \
- && cargo auditable build --locked --release --bin oneclick-login
+ && cargo auditable build --locked --release --features "$FEATURES" --bin oneclick-login
 
 # The image's file system. The packages' records say to a scanner which glibc this is.
 COPY LICENSE ./
@@ -34,7 +37,7 @@ RUN set -eu; \
     install -D "$program" /image/usr/local/bin/oneclick-login; \
     ldd "$program" | grep --only-matching '/[^ ]*' | xargs cp --dereference --parents --target-directory=/image; \
     install -D --mode=0644 --target-directory="$documents" LICENSE; \
-    deploy/sbom "$program" "$documents/sbom.cdx.json"; \
+    deploy/sbom "$program" "$documents/sbom.cdx.json" --features "$FEATURES"; \
     mkdir -p /image/etc/ssl/certs /image/var/lib/dpkg/status.d; \
     cp --dereference /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/; \
     cp --dereference /etc/os-release /image/etc/; \

@@ -27,7 +27,7 @@ fn pairs(instruction: &str) -> BTreeMap<String, String> {
 
 #[test]
 fn the_base_is_pinned_and_the_image_is_nothing_but_what_was_put_together() {
-    let [base] = after("ARG").try_into().unwrap();
+    let [base, _features] = after("ARG").try_into().unwrap();
     let (_, digest) = base.split_once("@sha256:").expect("a digest");
     assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{base}");
     assert_eq!(after("FROM"), ["${RUST_IMAGE} AS build", "scratch"]);

@@ -69,6 +69,8 @@ async fn what_a_client_claims_about_itself_ends_at_nginx() {
         .and("Forwarded", "for=203.0.113.9")
         .and("X-Request-Id", "made-by-the-client")
         .and("X_client_id", "another-app")
+        .and("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        .and("tracestate", "chosen=by-the-client")
         .and("Connection", "close, X-agent")
         .and("Expect", "100-continue");
     let answer = nginx.send(call.clone()).await;
@@ -84,7 +86,9 @@ async fn what_a_client_claims_about_itself_ends_at_nginx() {
     assert_eq!(request.header("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(request.header("x-forwarded-proto"), Some("https"));
     assert_ne!(request.header("x-request-id"), Some("made-by-the-client"));
-    for name in ["forwarded", "x-forwarded-host", "x-real-ip", "x_client_id", "connection", "expect"] {
+    let ended =
+        ["forwarded", "x-forwarded-host", "x-real-ip", "x_client_id", "traceparent", "tracestate", "connection"];
+    for name in ended.into_iter().chain(["expect"]) {
         assert!(request.headers.iter().all(|(header, _)| header != name), "{name} got through: {request:?}");
     }
 }
