@@ -23,14 +23,7 @@ pub fn problems(error: &SettingsError) -> Vec<Finding> {
 
 pub fn look_at(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(CHECK, config::summary(settings))];
-    findings.extend(settings.secret_files.iter().filter(|path| is_readable_by_others(path)).map(|path| {
-        let path = path.display();
-        Finding::warn(
-            CHECK,
-            format!("{path}, which holds a secret, can be read by others than its owner"),
-            format!("run: chmod 600 {path} (in Kubernetes set defaultMode: 0400 on the volume)"),
-        )
-    }));
+    findings.extend(settings.secret_files.iter().filter_map(|path| readable_by_others(path)));
     if settings.environment == Environment::Production {
         findings.extend(unlike_production(settings));
     }
@@ -66,19 +59,35 @@ fn names_this_machine(url: &str) -> bool {
 }
 
 #[cfg(unix)]
-fn is_readable_by_others(path: &Path) -> bool {
+fn readable_by_others(path: &Path) -> Option<Finding> {
     use std::os::unix::fs::MetadataExt;
-    path.metadata().is_ok_and(|file| file.mode() & 0o077 != 0)
+    let file = path.metadata().ok()?;
+    let is_ours = file.uid() == rustix::process::geteuid().as_raw();
+    let remedy = open_to_others(file.mode(), is_ours)?;
+    let path = path.display();
+    let message = format!("{path}, which holds a secret, can be read by others than who needs it");
+    Some(Finding::warn(CHECK, message, format!("run: chmod {remedy} {path}")))
 }
 
 #[cfg(not(unix))]
-fn is_readable_by_others(_path: &Path) -> bool {
-    false
+fn readable_by_others(_path: &Path) -> Option<Finding> {
+    None
+}
+
+/// What closes the file, if it is open. One of somebody else's, such as one that Kubernetes or systemd has mounted, is
+/// readable to us by its group.
+#[cfg(unix)]
+const fn open_to_others(mode: u32, is_ours: bool) -> Option<&'static str> {
+    match (is_ours, mode & 0o077, mode & 0o007) {
+        (true, 1.., _) => Some("go="),
+        (false, _, 1..) => Some("o="),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::names_this_machine;
+    use super::{names_this_machine, open_to_others};
 
     #[test]
     fn an_address_of_this_machine_is_seen_in_every_form() {
@@ -87,6 +96,19 @@ mod tests {
         }
         for other in ["login.example.com", "localhost.example.com", "10.0.0.1", "[2001:db8::1]"] {
             assert!(!names_this_machine(&format!("https://{other}/api/v1/oauth2")), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_secrets_file_is_for_its_owner_and_a_mounted_one_for_its_group() {
+        for (mode, ours, others) in [
+            (0o100_600, None, None),
+            (0o100_400, None, None),
+            (0o100_440, Some("go="), None),
+            (0o100_604, Some("go="), Some("o=")),
+            (0o100_644, Some("go="), Some("o=")),
+        ] {
+            assert_eq!((open_to_others(mode, true), open_to_others(mode, false)), (ours, others), "{mode:o}");
         }
     }
 }
