@@ -20,12 +20,12 @@ use crate::store::pool::Queue;
 use crate::store::{PoolState, StoreError};
 use crate::verifier::BoxError;
 
-/// How long a call waits for one of the connections to be free. Statements take a few milliseconds: who waits longer
-/// stands in a queue that does not move.
-const QUEUE_TIMEOUT: Duration = Duration::from_millis(150);
+/// How long a call waits for one of the connections to be free: this share of what a statement may take, 150 ms unless
+/// set otherwise. Statements take a few milliseconds: who waits longer stands in a queue that does not move.
+const QUEUE_SHARE_PERCENT: u32 = 30;
 
 /// TCP, TLS and a password take 10 to 100 ms within a region, several times that on a cold start. Within the database
-/// phase of a login (1.2 s), and longer than the queue's: a connection that is never waited for is never made.
+/// phase of a login (1.2 s), and, as delivered, longer than the queue's: a connection never waited for is never made.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Shorter than the 350 s after which load balancers and firewalls forget a silent connection without a word.
@@ -44,6 +44,7 @@ pub(super) struct Connections {
     /// whose tokens are spent already. A storm of other calls must not make those wait in its queue.
     others: Semaphore,
     queue: Queue,
+    queue_timeout: Duration,
     limit: usize,
     kept: Mutex<Kept>,
 }
@@ -82,12 +83,13 @@ pub(super) struct Lease<'a> {
 
 impl Connections {
     /// Opens nothing yet.
-    pub fn new(options: PgConnectOptions, max_connections: u32) -> Self {
+    pub fn new(options: PgConnectOptions, max_connections: u32, statement_timeout: Duration) -> Self {
         let slots = usize::try_from(max_connections.max(1)).unwrap_or(Semaphore::MAX_PERMITS);
         let slots = slots.min(Semaphore::MAX_PERMITS);
         let others = Semaphore::new(slots.div_ceil(2));
         let (queue, kept) = (Queue::default(), Mutex::default());
-        Self { options, slots: Semaphore::new(slots), others, queue, limit: slots, kept }
+        let queue_timeout = statement_timeout * QUEUE_SHARE_PERCENT / 100;
+        Self { options, slots: Semaphore::new(slots), others, queue, queue_timeout, limit: slots, kept }
     }
 
     pub async fn lease(&self, caller: Caller) -> Result<Lease<'_>, StoreError> {
@@ -99,7 +101,7 @@ impl Connections {
             Ok::<_, AcquireError>((self.slots.acquire().await?, other))
         };
         let waiting = self.queue.enter();
-        let (slot, other) = timeout(QUEUE_TIMEOUT, places)
+        let (slot, other) = timeout(self.queue_timeout, places)
             .await
             .map_err(|_| unavailable("every database connection is busy"))?
             .map_err(|_| unavailable("the database connections are closed"))?;

@@ -105,7 +105,7 @@ impl PostgresStore {
             (Mode::Direct, options.clone().options(limits).options(PLANS).options(ISOLATION))
         };
         Ok(Self {
-            connections: Connections::new(pooled, config.max_connections),
+            connections: Connections::new(pooled, config.max_connections, config.statement_timeout),
             options,
             mode,
             statement_timeout: config.statement_timeout,
