@@ -1,13 +1,10 @@
 //! No error shows the token, a secret or a number, whatever the peer does and says.
 
-use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use oneclick_login::verifier::VerifierError;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::peer::{Conduct, Peer, everything_printed, http};
 use super::{ACCESS_KEY_SECRET, SUCCESS, TOKEN, config, impatient, verifier, verify};
+use crate::support::log::Log;
 
 const SECRETS: [&str; 4] = ["canary", "AccessToken=", "%2B%3D%3D", "13900001234"];
 
@@ -80,48 +77,5 @@ async fn no_log_line_of_any_level_shows_the_token_a_secret_or_the_number() {
     }
     for secret in SECRETS {
         assert!(!lines.contains(secret), "{secret} in: {lines}");
-    }
-}
-
-/// Keeps what is logged while the test runs.
-#[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// Takes every line of this thread, of any level, as long as what is returned lives.
-    #[must_use]
-    pub fn listen(&self) -> impl Sized {
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_max_level(tracing::Level::TRACE)
-            .with_writer(self.clone())
-            .finish();
-        let guard = tracing::subscriber::set_default(subscriber);
-        // While there is only one subscriber, tracing asks the current thread's alone, and a line that another test
-        // happens to reach first is switched off for this one too.
-        (guard, tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new()))
-    }
-
-    pub fn lines(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
     }
 }

@@ -1,7 +1,6 @@
 //! The master key is changed while two replicas run, step by step as the vault's own documentation says it.
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use oneclick_login::ids::UserId;
 use oneclick_login::phone_number::PhoneNumber;
@@ -9,6 +8,7 @@ use oneclick_login::store::Store;
 use oneclick_login::vault::{MasterKeys, Rewrapped, Vault, VaultError, rewrap};
 
 use super::{at, on_both_stores};
+use crate::support::log::Log;
 
 on_both_stores! {
     the_documented_steps_leave_no_replica_behind,
@@ -102,40 +102,10 @@ async fn a_key_that_is_still_needed_is_named_when_it_is_missing(store: &Arc<dyn 
 
 async fn that_a_rewrap_is_due_is_said_at_start(store: &Arc<dyn Store>) {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = log.listen();
+    let times_said = || log.lines().matches("key rewrap is due").count();
     start(store, &[OLD, NEW]).await.unwrap();
-    assert_eq!(log.lines("key rewrap is due"), 0);
+    assert_eq!(times_said(), 0);
     start(store, &[NEW, OLD]).await.unwrap();
-    assert_eq!(log.lines("key rewrap is due"), 4);
-}
-
-/// What was logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn lines(&self, containing: &str) -> usize {
-        let bytes = self.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap().lines().filter(|line| line.contains(containing)).count()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> tracing_subscriber::fmt::MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
+    assert_eq!(times_said(), 4);
 }

@@ -4,6 +4,7 @@ pub mod app;
 pub mod browser;
 pub mod description;
 pub mod get_mobile;
+pub mod log;
 pub mod packages;
 pub mod postgres;
 pub mod program;

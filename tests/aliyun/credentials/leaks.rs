@@ -6,8 +6,8 @@ use wiremock::matchers::{any, method};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{EXPIRES_AT, OIDC_TOKEN, clock, ecs, ecs_config, keys, minutes, oidc, oidc_config, sts_answer, token_file};
-use crate::aliyun::leaks::Log;
 use crate::aliyun::peer::{Conduct, Peer};
+use crate::support::log::Log;
 
 fn printed(source: &RefreshedCredentials) -> String {
     match source.current() {
