@@ -14,7 +14,7 @@ use crate::apps::Apps;
 use crate::clock::Clock;
 use crate::housekeeping;
 use crate::http::management::Management;
-use crate::http::{self, Docs, Http};
+use crate::http::{self, Docs, Shared};
 use crate::id_token::IdTokens;
 use crate::ids::ClientId;
 use crate::keys::{self, Keys, KeysError, Timing};
@@ -42,7 +42,7 @@ const SQLITE_WRITERS: usize = 1;
 /// Everything that serves a login, wired together.
 #[derive(Debug)]
 pub struct App {
-    http: Http,
+    http: Shared,
     watched: Watched,
     readiness: Arc<Readiness>,
     /// Of a role that signs calls to Alibaba Cloud.
@@ -139,7 +139,7 @@ impl App {
             tasks: TaskTracker::new(),
             twins: Twins::default(),
         };
-        let http = Http {
+        let http = Shared {
             login: Arc::new(login),
             sessions,
             tenants,

@@ -57,7 +57,7 @@ pub const ISSUER_PATH: &str = "/api/v1/oauth2";
 
 /// What the handlers share.
 #[derive(Clone)]
-pub struct Http {
+pub struct Shared {
     pub login: Arc<Login>,
     pub sessions: Arc<Sessions>,
     pub tenants: Arc<Tenants>,
@@ -77,11 +77,14 @@ pub struct Http {
     pub docs: Option<Arc<Docs>>,
 }
 
-impl fmt::Debug for Http {
+impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Http")
+        f.write_str("Shared")
     }
 }
+
+/// As routes and layers have it: axum clones it several times for each request.
+type Http = Arc<Shared>;
 
 /// The one route table.
 fn routes() -> [Route; 14] {
@@ -109,7 +112,8 @@ fn routes() -> [Route; 14] {
 }
 
 /// The one stack of layers, around the route table; the outermost layer is the last.
-pub fn router(http: Http) -> Router {
+pub fn router(shared: Shared) -> Router {
+    let http = Arc::new(shared);
     let api = routes().into_iter().fold(Router::new(), |api, route| {
         let mut handler = route.handler;
         if let Some(act) = route.act {
