@@ -16,9 +16,6 @@ use crate::trace::TraceId;
 
 pub const TARGET: &str = "audit";
 
-/// The outcome of what succeeded. A request that failed has its error code in full instead.
-pub const SUCCESS: &str = "SUCCESS";
-
 /// Counts this process's events. A number that is missing is an event that was lost on its way.
 static EVENTS: AtomicU64 = AtomicU64::new(0);
 
@@ -123,7 +120,8 @@ impl Event {
         }
     }
 
-    /// Writes the event. Its fields do not rest on the span around it, which `RUST_LOG` may switch off.
+    /// Writes the event; `outcome` is [`crate::error_code::SUCCESS`] or what it failed with, of a request the error code in
+    /// full. Its fields do not rest on the span around it, which `RUST_LOG` may switch off.
     pub fn record(&self, outcome: &str) {
         tracing::event!(
             target: TARGET,

@@ -5,6 +5,9 @@
 
 use crate::locale::Locale;
 
+/// The contract's word where there is no error: a login's `status`, and in logs and metrics the outcome beside the codes.
+pub const SUCCESS: &str = "SUCCESS";
+
 /// One row of the catalogue. The wire form is [`ErrorCode::number`]; it never changes once released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorCode {

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use crate::app::StartError;
-use crate::audit::{self, Actor, Event};
+use crate::audit::{Actor, Event};
+use crate::error_code::SUCCESS;
 use crate::settings::{Settings, SettingsError};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
@@ -89,7 +90,7 @@ impl Cli {
         let _telemetry = telemetry::init_audit();
         let result = command.run(config).await;
         event.record(match &result {
-            Ok(()) => audit::SUCCESS,
+            Ok(()) => SUCCESS,
             Err(CliError::Refused(_)) => "REFUSED",
             Err(_) => "FAILED",
         });

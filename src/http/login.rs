@@ -12,6 +12,7 @@ use super::device::{DeviceHeaders, SdkApp};
 use super::error::Failure;
 use super::json::{Fields, FromFields, Json, secret_json};
 use crate::client_address::ClientAddress;
+use crate::error_code::SUCCESS;
 use crate::ids::RequestId;
 use crate::login::{LoggedIn, LoginRequest};
 use crate::trace::Trace;
@@ -80,7 +81,7 @@ fn answer(logged_in: &LoggedIn) -> Response {
     let body = LoginAnswer {
         session_token: logged_in.session_token.expose(),
         expire: logged_in.expires_in_seconds,
-        status: "SUCCESS",
+        status: SUCCESS,
         id_token: &logged_in.id_token,
     };
     secret_json(&body)

@@ -11,14 +11,12 @@ use prometheus_client::registry::Registry;
 
 use super::Histograms;
 use super::client_labels::ClientLabels;
+use crate::error_code::SUCCESS;
 use crate::ids::ClientId;
 use crate::over_limit::Limit;
 
 /// From an answer out of memory to the longest a request may take, seconds.
 const DURATIONS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
-/// The code of a login that was answered 200: the contract's own word.
-const SUCCESS: &str = "SUCCESS";
 
 #[derive(Debug, Clone)]
 pub struct RequestMetrics {
