@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::apps::Apps;
 use crate::clock::Clock;
+use crate::commit_queue::{self, CommitQueue};
 use crate::housekeeping;
 use crate::http::management::Management;
 use crate::http::{self, Docs, Shared};
@@ -19,11 +20,10 @@ use crate::id_token::IdTokens;
 use crate::ids::ClientId;
 use crate::keys::{self, Keys, KeysError, Timing};
 use crate::limits::Limits;
-use crate::limits::budget::{Budget, Budgeted};
+use crate::limits::budget::Budget;
 use crate::login::{Login, Rules, Twins};
 use crate::readiness::{Readiness, Watched};
 use crate::session::{self, Sessions};
-use crate::session_writer::{self, SessionWriter};
 use crate::settings::{DatabaseKind, Environment, Provider, Settings};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
@@ -92,14 +92,13 @@ impl App {
         let apps = Arc::new(Apps::open(Arc::clone(&store)).await?);
         metrics.name_apps(&apps.sdk_apps());
 
-        let session_writer = SessionWriter::start(
+        let commit_queue = CommitQueue::start(
             Arc::new(metrics.sessions.meter(store.clone())),
             clock.clone(),
-            session_writer::Config {
-                queue: settings.login.max_in_flight,
+            commit_queue::Config {
+                places: settings.login.max_in_flight,
                 max_batch: settings.login.max_batch,
                 writers: if store.kind() == "sqlite" { SQLITE_WRITERS } else { postgres_writers(settings) },
-                phase_timeout: Duration::from_millis(settings.database.phase_timeout_ms),
             },
         );
         let id_tokens = Arc::new(IdTokens::new(Arc::clone(&keys), settings.issuer(), settings.id_token.ttl_seconds));
@@ -124,9 +123,10 @@ impl App {
         let limits = Arc::new(Limits::new(settings.login_limits(), clock.clone()));
         let login = Login {
             limits: Arc::clone(&limits),
-            verifier: Arc::new(Budgeted::new(Arc::new(verifier), Arc::clone(&budget))),
+            verifier: Arc::new(verifier),
+            budget: Arc::clone(&budget),
             vault,
-            session_writer: session_writer.clone(),
+            commit_queue: commit_queue.clone(),
             sessions: Arc::clone(&sessions),
             id_tokens,
             clock: clock.clone(),
@@ -134,6 +134,8 @@ impl App {
                 auto_register: settings.registration.auto_register,
                 session_ttl: Duration::from_secs(settings.session.ttl_seconds),
                 timeout: Duration::from_millis(settings.server.request_timeout_ms),
+                verifier_timeout: settings.verifier_timeout(),
+                commit_reserve: Duration::from_millis(settings.database.phase_timeout_ms),
                 repeats_answers: settings.login.retry_window_seconds > 0,
             },
             tasks: TaskTracker::new(),
@@ -159,7 +161,7 @@ impl App {
         if let Some(role) = &role {
             role.refresh_if_due().await;
         }
-        let watched = Watched { store, keys, session_writer, limits, budget, clock };
+        let watched = Watched { store, keys, commit_queue, limits, budget, clock };
         readiness.started(watched.clone());
         Ok(Self { http, watched, readiness: Arc::clone(readiness), role })
     }

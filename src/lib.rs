@@ -14,8 +14,8 @@
 //! | 4 composition | [`cli`], [`server`], [`app`], [`settings`], [`telemetry`] | everything, and decides nothing |
 //! | 3 edge | [`http`] | HTTP in, HTTP out, in the contract's form |
 //! | 2 use cases | [`login`], [`session`], [`tenant`], [`readiness`], [`housekeeping`] | procedures; no axum, no SQL, no JSON of the wire |
-//! | 1 capabilities | [`verifier`], [`store`], [`session_writer`], [`limits`], [`apps`], [`keys`], [`id_token`], [`vault`], [`audit`], [`metrics`] | each its own outside world, and its own error |
-//! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`over_limit`], [`locale`], [`clock`], [`error_chain`], [`finding`], [`hex`], [`trace`], [`client_address`] | plain types, no network, no database |
+//! | 1 capabilities | [`verifier`], [`store`], [`commit_queue`], [`limits`], [`apps`], [`keys`], [`id_token`], [`vault`], [`audit`], [`metrics`] | each its own outside world, and its own error |
+//! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`over_limit`], [`locale`], [`clock`], [`deadline`], [`error_chain`], [`finding`], [`hex`], [`trace`], [`client_address`] | plain types, no network, no database |
 //!
 //! Below floor 4 only [`http`] may name axum and utoipa; only [`store`] may name sqlx; only [`verifier`], `cli::healthcheck`,
 //! `cli::doctor` and `telemetry::otel` may name reqwest, and only the last opentelemetry; only [`limits`] may name governor;
@@ -27,16 +27,17 @@
 //!    handler reads the request in the contract's order of checks: the device headers, then `X-client-id` against the
 //!    snapshot in [`apps::Apps`], then the body, read by an extractor of our own.
 //! 2. [`login::Login::begin`] counts it ([`limits::Limits::count_login`]). Then it joins an equal login that is under way, or
-//!    takes a place in the session writer's queue ([`session_writer::SessionWriter::admit`]). If the database takes no
-//!    writes, or too many logins wait, the answer is "busy" here, with the token unspent.
+//!    takes a place in the commit queue ([`commit_queue::CommitQueue::admit`]). If the database takes no sessions, or too
+//!    many logins wait, the answer is "busy" here, with the token unspent.
 //! 3. It goes on in a task of its own: a client that goes away must not turn a spent token into nothing.
 //! 4. [`verifier::PhoneNumberVerifier::verify`] turns the token into a [`phone_number::PhoneNumber`]: under its own
 //!    deadline, at most once, and with no database connection held.
 //! 5. [`vault::Vault::phone_index`] makes the blind index that finds the user; [`vault::Vault::seal_phone`] seals the
 //!    number for a user who may have to be registered; [`session_token::SessionToken::generate`] draws the
 //!    session_token, of which only the hash goes on.
-//! 6. [`session_writer::Admission::open`] hands the row in. All logins that wait are committed together by
-//!    [`store::Store::open_sessions`], and each gets its own [`store::Outcome`]. Nothing is answered 200 before its row
+//! 6. [`commit_queue::Ticket::commit`] hands the row in. All logins that wait are committed together by
+//!    [`store::OpenSessions::open_sessions`], and each gets its own [`store::Outcome`]; a commit that fails is tried again
+//!    until the login's [`deadline::Deadline`]. Nothing is answered 200 before its row
 //!    is durable.
 //! 7. [`id_token::IdTokens::issue`] signs the claims with the active key, kept in memory by [`keys::Keys`].
 //! 8. The handler writes the contract's four keys. Whatever failed instead is a [`login::LoginError`]; one exhaustive
@@ -46,7 +47,7 @@
 //! # Reading order
 //!
 //! [`http`] (the one route table and the one stack of layers), [`login`] and [`session`] (the procedures), [`verifier`] and [`store`]
-//! (the two traits in front of the outside), [`session_writer`], then [`app`] (how it is wired) and `cli::serve` (how
+//! (the two traits in front of the outside), [`commit_queue`], then [`app`] (how it is wired) and `cli::serve` (how
 //! it starts and ends). Of the tests, `tests/api/login.rs` first.
 
 pub mod app;
@@ -55,6 +56,8 @@ pub mod audit;
 pub mod cli;
 pub mod client_address;
 pub mod clock;
+pub mod commit_queue;
+pub mod deadline;
 pub mod device;
 pub mod error_chain;
 pub mod error_code;
@@ -75,7 +78,6 @@ pub mod readiness;
 pub mod server;
 pub mod session;
 pub mod session_token;
-pub mod session_writer;
 pub mod settings;
 pub mod store;
 pub mod telemetry;

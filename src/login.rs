@@ -17,15 +17,17 @@ use tracing::Instrument;
 use self::under_way::{Ended, Procedure, Reached, SignedIn};
 use crate::client_address::ClientAddress;
 use crate::clock::Clock;
+use crate::commit_queue::{CommitError, CommitQueue, Refused, Ticket};
+use crate::deadline::Deadline;
 use crate::device::Device;
 use crate::id_token::IdTokens;
 use crate::ids::{ClientId, RequestId, SessionId, UserId};
 use crate::keys::SigningKeyError;
+use crate::limits::budget::Budget;
 use crate::limits::{Caller, Limits};
 use crate::over_limit::OverLimit;
 use crate::session::{Bearer, Grant, SessionError, Sessions};
 use crate::session_token::SessionToken;
-use crate::session_writer::{Admission, Refused, SessionWriter, WriteError};
 use crate::store::{App, CandidateUser, NewSession, Opened, Outcome};
 use crate::trace::{Kind, Trace};
 use crate::vault::Vault;
@@ -38,7 +40,8 @@ pub struct Login {
     pub limits: Arc<Limits>,
     pub verifier: Arc<dyn PhoneNumberVerifier>,
     pub vault: Arc<Vault>,
-    pub session_writer: SessionWriter,
+    pub budget: Arc<Budget>,
+    pub commit_queue: CommitQueue,
     pub sessions: Arc<Sessions>,
     pub id_tokens: Arc<IdTokens>,
     pub clock: Clock,
@@ -53,8 +56,12 @@ pub struct Rules {
     /// Whether unknown numbers become users, where the app does not say.
     pub auto_register: bool,
     pub session_ttl: Duration,
-    /// From here to the answer.
+    /// From the last byte of a request's body to its answer.
     pub timeout: Duration,
+    /// What a call of the verifier may take at the most.
+    pub verifier_timeout: Duration,
+    /// What is kept of a request's time for its commit: no call of the verifier begins that would leave less.
+    pub commit_reserve: Duration,
     /// Whether a login whose answer was lost may have it once more.
     pub repeats_answers: bool,
 }
@@ -68,6 +75,7 @@ pub struct LoginRequest {
     pub request_id: RequestId,
     pub trace: Trace,
     pub client_address: Option<ClientAddress>,
+    pub deadline: Deadline,
 }
 
 impl LoginRequest {
@@ -93,6 +101,8 @@ pub enum LoginError {
     OverLimit(#[from] OverLimit),
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error("too little time is left to verify the token and to commit the session")]
+    TooLate,
     #[error(transparent)]
     Verifier(#[from] VerifierError),
     #[error("the number has no user and the app registers none")]
@@ -102,7 +112,7 @@ pub enum LoginError {
     #[error("another session was opened with this access token")]
     TokenReplayed,
     #[error(transparent)]
-    Write(#[from] WriteError),
+    Commit(#[from] CommitError),
     #[error("an earlier answer could not be looked for")]
     Repeat(#[from] SessionError),
     #[error("the id_token was not signed")]
@@ -117,11 +127,13 @@ impl LoginError {
     /// What the client may do with its token now.
     pub const fn token_state(&self) -> TokenState {
         match self {
-            Self::OverLimit(_) | Self::Refused(_) => TokenState::Unspent,
+            Self::OverLimit(_) | Self::Refused(_) | Self::TooLate => TokenState::Unspent,
             Self::Verifier(error) => error.token_state(),
             Self::UserNotFound | Self::UserDisabled | Self::TokenReplayed => TokenState::Spent,
             // Spent at the verifier, but the session may be there: the same token may get its answer once more.
-            Self::Write(_) | Self::Signing(_) | Self::Repeat(_) | Self::TimedOut | Self::Task(_) => TokenState::Unknown,
+            Self::Commit(_) | Self::Signing(_) | Self::Repeat(_) | Self::TimedOut | Self::Task(_) => {
+                TokenState::Unknown
+            }
         }
     }
 
@@ -155,12 +167,12 @@ struct TwinKey {
 
 impl Login {
     /// Begins to exchange the token, to find or register the user and to open a session; or joins an equal login that is
-    /// at it. The limits and the place in the session writer's queue come here: the last checks before the token is spent.
+    /// at it. The limits and the place in the commit queue come here.
     pub fn begin(self: &Arc<Self>, request: LoginRequest) -> Result<UnderWay, Arc<LoginError>> {
         self.limits.count_login(request.caller()).map_err(|over| Arc::new(over.into()))?;
-        let trace = request.trace.clone();
+        let (trace, deadline) = (request.trace.clone(), request.deadline);
         let (procedure, is_twin) = self.join_or_start(request)?;
-        Ok(UnderWay { login: Arc::clone(self), procedure, is_twin, trace })
+        Ok(UnderWay { login: Arc::clone(self), procedure, is_twin, trace, deadline })
     }
 
     fn join_or_start(self: &Arc<Self>, request: LoginRequest) -> Result<(Procedure, bool), Arc<LoginError>> {
@@ -182,12 +194,12 @@ impl Login {
     }
 
     fn start(self: &Arc<Self>, request: LoginRequest, key: Option<TwinKey>) -> Result<Procedure, Arc<LoginError>> {
-        let admission = self.session_writer.admit().map_err(|refused| Arc::new(refused.into()))?;
+        let ticket = self.commit_queue.admit().map_err(|refused| Arc::new(refused.into()))?;
         let login = Arc::clone(self);
         let task = async move {
             let _registered = Registered { twins: &login.twins, key };
             let mut reached = Reached::default();
-            let outcome = login.run(admission, request, &mut reached).await.map_err(Arc::new);
+            let outcome = login.run(ticket, request, &mut reached).await.map_err(Arc::new);
             Ended { outcome, reached }
         };
         let task = self.tasks.spawn(task.in_current_span());
@@ -195,17 +207,13 @@ impl Login {
         Ok(task.map(move |ended| Arc::new(ended.unwrap_or_else(failed))).boxed().shared())
     }
 
-    async fn run(
-        &self,
-        admission: Admission,
-        request: LoginRequest,
-        reached: &mut Reached,
-    ) -> Result<SignedIn, LoginError> {
-        match self.sign_in(admission, &request, reached).await {
+    async fn run(&self, ticket: Ticket, request: LoginRequest, reached: &mut Reached) -> Result<SignedIn, LoginError> {
+        match self.sign_in(ticket, &request, reached).await {
             Err(error) if error.rejects_token() && self.rules.repeats_answers => {
                 let bearer =
                     Bearer { client_id: Some(&request.app.client_id), device_fingerprint: &request.device.fingerprint };
-                let repeated = self.sessions.repeat_answer(&request.access_token, bearer).await?;
+                let repeated = self.sessions.repeat_answer(&request.access_token, bearer);
+                let repeated = request.deadline.limit(repeated).await.map_err(|_| LoginError::TimedOut)??;
                 repeated.map(|grant| SignedIn { grant, new_user: false, fresh: false }).ok_or(error)
             }
             signed_in => signed_in,
@@ -214,24 +222,20 @@ impl Login {
 
     async fn sign_in(
         &self,
-        admission: Admission,
+        ticket: Ticket,
         request: &LoginRequest,
         reached: &mut Reached,
     ) -> Result<SignedIn, LoginError> {
-        let stage = request.trace.stage("verify", Kind::Client);
-        let call = CallContext { request_id: request.request_id.clone(), trace: stage.context() };
-        let verified = self.verifier.verify(&request.access_token, &call).await;
-        reached.stages.verify = Some(stage.end(verified.as_ref().err().map(VerifierError::kind)));
-        let verified = verified?;
+        let verified = self.verify(&ticket, request, reached).await?;
         reached.number = Some(verified.number.clone());
         let session_token = SessionToken::generate();
         let session = self.new_session(request, &verified, &session_token);
         let (session_id, opened_at, expires_at) = (session.id, session.created_at, session.expires_at);
 
         let stage = request.trace.stage("commit", Kind::Client);
-        let written = admission.open(session).await;
-        reached.stages.commit = Some(stage.end(written.as_ref().err().map(WriteError::kind)));
-        let Opened { user, new_user } = match written? {
+        let committed = ticket.commit(session, request.deadline).await;
+        reached.stages.commit = Some(stage.end(committed.as_ref().err().map(CommitError::kind)));
+        let Opened { user, new_user } = match committed? {
             Outcome::Opened(opened) => opened,
             Outcome::UserNotFound => return Err(LoginError::UserNotFound),
             Outcome::UserDisabled => return Err(LoginError::UserDisabled),
@@ -242,6 +246,31 @@ impl Login {
         let number = verified.number;
         let grant = Grant { session_token, session_id, client_id, user, number, opened_at, expires_at };
         Ok(SignedIn { grant, new_user, fresh: true })
+    }
+
+    /// Spends the token, once it is sure that there is time for it, a call left in the budget, and a database that takes
+    /// sessions. Until the call itself begins, every failure leaves the token unspent.
+    async fn verify(
+        &self,
+        ticket: &Ticket,
+        request: &LoginRequest,
+        reached: &mut Reached,
+    ) -> Result<Verified, LoginError> {
+        let needed = self.rules.verifier_timeout + self.rules.commit_reserve;
+        let mut permit = self.budget.reserve(request.deadline.keeping(needed)).await?;
+        ticket.confirm().await?;
+        if !request.deadline.allows(needed) {
+            return Err(LoginError::TooLate);
+        }
+        let stage = request.trace.stage("verify", Kind::Client);
+        let call = CallContext { request_id: request.request_id.clone(), trace: stage.context() };
+        permit.begin();
+        let verified = self.verifier.verify(&request.access_token, &call).await;
+        reached.stages.verify = Some(stage.end(verified.as_ref().err().map(VerifierError::kind)));
+        if verified.as_ref().is_err_and(|error| !error.may_be_billed()) {
+            permit.was_not_billed();
+        }
+        Ok(verified?)
     }
 
     fn new_session(&self, request: &LoginRequest, verified: &Verified, token: &SessionToken) -> NewSession {

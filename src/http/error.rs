@@ -145,7 +145,7 @@ impl From<Arc<LoginError>> for Failure {
     fn from(error: Arc<LoginError>) -> Self {
         let (code, waiting_helps) = match &*error {
             LoginError::OverLimit(_) => (ErrorCode::TooManyRequests, true),
-            LoginError::Refused(_) => (ErrorCode::SystemBusy, true),
+            LoginError::Refused(_) | LoginError::TooLate => (ErrorCode::SystemBusy, true),
             LoginError::Verifier(verifier) => match verifier {
                 VerifierError::TokenRejected { .. } | VerifierError::Ambiguous { .. } => {
                     (ErrorCode::AccessTokenRejected, false)
@@ -160,7 +160,7 @@ impl From<Arc<LoginError>> for Failure {
             LoginError::UserNotFound => (ErrorCode::UserNotFound, false),
             LoginError::UserDisabled => (ErrorCode::UserDisabled, false),
             LoginError::TokenReplayed => (ErrorCode::AccessTokenRejected, false),
-            LoginError::Write(_) | LoginError::TimedOut | LoginError::Repeat(_) => (ErrorCode::SystemBusy, true),
+            LoginError::Commit(_) | LoginError::TimedOut | LoginError::Repeat(_) => (ErrorCode::SystemBusy, true),
             LoginError::Signing(_) | LoginError::Task(_) => (ErrorCode::SystemBusy, false),
         };
         let over = error.over_limit().copied();

@@ -12,6 +12,7 @@ use super::device::{DeviceHeaders, SdkApp};
 use super::error::Failure;
 use super::json::{Fields, FromFields, Json, secret_json};
 use crate::client_address::ClientAddress;
+use crate::deadline::Deadline;
 use crate::error_code::SUCCESS;
 use crate::ids::RequestId;
 use crate::login::{LoggedIn, LoginRequest};
@@ -64,7 +65,9 @@ pub async fn log_in(
     Json(LoginBody { access_token }): Json<LoginBody>,
 ) -> Result<Response, Failure> {
     let Learned { request_id, trace, client_address, findings } = learned;
-    let login = LoginRequest { app, device, access_token, request_id, trace, client_address };
+    // The body has just been read: the request's time begins.
+    let deadline = Deadline::after(http.login.rules.timeout);
+    let login = LoginRequest { app, device, access_token, request_id, trace, client_address, deadline };
     let under_way = http.login.begin(login)?;
     findings.login(&under_way);
     let (stages, response) = match under_way.answer().await {

@@ -65,16 +65,16 @@ impl Management {
     }
 
     fn parts(&self, watched: &Watched) -> Parts {
-        let Watched { store, keys, session_writer, limits, budget, clock } = watched;
+        let Watched { store, keys, commit_queue, limits, budget, clock } = watched;
         let (keys, now) = (keys.snapshot(), clock.now());
         Parts {
             pool: store.pool_state(),
             clock_difference: self.readiness.clock_difference(),
             limit_buckets_forgotten: limits.forgotten(),
             verifier_budget_left: budget.left_today(),
-            session_writer_queue: session_writer.queued(),
-            session_writer_limit: session_writer.limit(),
-            session_writer_healthy: session_writer.is_healthy(),
+            session_writer_queue: commit_queue.taken(),
+            session_writer_limit: commit_queue.limit(),
+            session_writer_healthy: commit_queue.is_healthy(),
             signing_keys: keys.made.iter().map(|(state, at)| (state.as_str(), (now - *at).unsigned_abs())).collect(),
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, Shared};
 
 use super::{LoggedIn, Login, LoginError};
+use crate::deadline::Deadline;
 use crate::ids::UserId;
 use crate::phone_number::PhoneNumber;
 use crate::session::Grant;
@@ -20,6 +21,8 @@ pub struct UnderWay {
     /// It shares the procedure of another request, which began it.
     pub(super) is_twin: bool,
     pub(super) trace: Trace,
+    /// Of the request that waits here; one that joined may have a later one than the login it joined.
+    pub(super) deadline: Deadline,
 }
 
 /// What a login's task came to, for everybody who waits for it.
@@ -62,10 +65,10 @@ pub struct Subject<'a> {
 }
 
 impl UnderWay {
-    /// Signs an id_token once the session is there; waits no longer than a client should.
+    /// Signs an id_token once the session is there; waits until the deadline.
     pub async fn answer(&self) -> Result<LoggedIn, Arc<LoginError>> {
         let login = &self.login;
-        let Ok(ended) = tokio::time::timeout(login.rules.timeout, self.procedure.clone()).await else {
+        let Ok(ended) = self.deadline.limit(self.procedure.clone()).await else {
             return Err(Arc::new(LoginError::TimedOut));
         };
         let SignedIn { grant, new_user, fresh } = ended.outcome.as_ref().map_err(Arc::clone)?;

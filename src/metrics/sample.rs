@@ -70,17 +70,17 @@ impl Parts {
     fn register(&self, registry: &mut Registry) {
         registry.register(
             "oneclick_session_writer_queue",
-            "Places taken in the session writer's queue: each from a login's admission until its batch sets out",
+            "Places taken in the commit queue: each from a login's admission to its commit",
             count(self.session_writer_queue),
         );
         registry.register(
             "oneclick_session_writer_queue_limit",
-            "Places in the session writer's queue; beyond it logins are refused",
+            "Places in the commit queue; beyond it logins are refused",
             count(self.session_writer_limit),
         );
         registry.register(
             "oneclick_session_writer_healthy",
-            "0 from a failed batch to the next successful write, else 1; while 0 every login is refused",
+            "0 from a failed batch to the next one that is committed, else 1; while 0 logins are refused, but for one that tries",
             flag(self.session_writer_healthy),
         );
         registry.register(

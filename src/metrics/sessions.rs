@@ -126,8 +126,8 @@ impl OpenSessions for MeteredSessions {
         written
     }
 
-    async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError> {
-        self.store.probe_write(now).await
+    async fn probe_sessions(&self, now: OffsetDateTime) -> Result<(), StoreError> {
+        self.store.probe_sessions(now).await
     }
 }
 

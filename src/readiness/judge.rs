@@ -18,10 +18,6 @@ pub enum Reason {
 /// One answer that is lost, or a restart of the database that is over at once, must not take every replica out.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// One batch may fail that the next probe, 100 ms later, mends. Until then its logins are refused with their tokens
-/// unspent, so that a second of them costs nobody anything.
-const SESSIONS_PATIENCE: Duration = Duration::from_secs(1);
-
 /// Good checks in a row that end a trouble: a database that answers now and then does not make a replica come and go.
 const GOOD_CHECKS: u32 = 2;
 
@@ -63,9 +59,12 @@ impl Reason {
     const fn patience(self) -> Duration {
         match self {
             Self::DatabaseSilent => DATABASE_PATIENCE,
-            Self::DatabaseTakesNoSessions => SESSIONS_PATIENCE,
-            // Somebody's decision, or found out after minutes, or a danger: tokens that no verifier takes.
-            Self::Draining | Self::Starting | Self::SigningKeysStale | Self::ClockDiffers => Duration::ZERO,
+            // Somebody's decision, or found out after a while, or a danger: tokens that no verifier takes.
+            Self::Draining
+            | Self::Starting
+            | Self::DatabaseTakesNoSessions
+            | Self::SigningKeysStale
+            | Self::ClockDiffers => Duration::ZERO,
         }
     }
 }
@@ -118,7 +117,7 @@ impl Judge {
 
 #[cfg(test)]
 mod tests {
-    use super::Reason::{ClockDiffers, DatabaseSilent, DatabaseTakesNoSessions, SigningKeysStale, Starting};
+    use super::Reason::{ClockDiffers, DatabaseSilent, SigningKeysStale, Starting};
     use super::*;
 
     /// Checks at these milliseconds and what each finds → the verdict after each.
@@ -137,22 +136,6 @@ mod tests {
         judge.check(&[], Instant::now());
         assert_eq!(judge.verdict(), [], "the first good check ends the start");
         judge
-    }
-
-    #[test]
-    fn a_batch_that_fails_and_is_mended_by_the_next_probe_is_no_reason() {
-        const FAILED: &[Reason] = &[DatabaseTakesNoSessions];
-        let mut judge = ready();
-        let seen = verdicts(&mut judge, &[(0, FAILED), (250, FAILED), (999, FAILED), (1_100, &[]), (1_350, FAILED)]);
-        assert_eq!(seen, [[]; 5]);
-        assert!(!judge.is_calm());
-    }
-
-    #[test]
-    fn a_database_that_takes_no_sessions_for_a_second_is() {
-        const FAILED: &[Reason] = &[DatabaseTakesNoSessions];
-        let seen = verdicts(&mut ready(), &[(0, FAILED), (500, FAILED), (1_000, FAILED)]);
-        assert_eq!(seen, [vec![], vec![], FAILED.to_vec()]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Whether this replica should be sent requests. Looks at the database, at the signing keys and at draining, never at
 //! the verifier: its trouble would take all replicas out at once.
 //!
-//! A check asks everything once; the `judge` makes a verdict of many. Draining alone needs no check.
+//! A check asks the database and the keys once; the `judge` makes a verdict of many. Draining, and whether the database
+//! takes sessions, need no check.
 
 mod judge;
 
@@ -12,11 +13,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Clock;
+use crate::commit_queue::CommitQueue;
 use crate::error_chain::Chain;
 use crate::keys::{CLOCK_LIMIT, Keys};
 use crate::limits::Limits;
 use crate::limits::budget::Budget;
-use crate::session_writer::SessionWriter;
 use crate::store::Store;
 
 pub use judge::Reason;
@@ -28,6 +29,10 @@ const CALM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Between checks while something is wrong or was lately: a replica is to be back within a second of its database.
 const ALERT_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A commit that fails or hangs is usually over at the next try. Until then logins are refused with their tokens unspent,
+/// so a second of it costs nobody anything.
+const SESSIONS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The store has time limits of its own; this one keeps the checks going whatever it does.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -49,7 +54,7 @@ pub struct Readiness {
 pub struct Watched {
     pub store: Arc<dyn Store>,
     pub keys: Arc<Keys>,
-    pub session_writer: SessionWriter,
+    pub commit_queue: CommitQueue,
     /// Shown only: a limit that is reached is no reason to go elsewhere.
     pub limits: Arc<Limits>,
     pub budget: Arc<Budget>,
@@ -80,6 +85,9 @@ impl Readiness {
             reasons.push(Reason::Draining);
         }
         reasons.extend_from_slice(&self.verdict.read().unwrap_or_else(PoisonError::into_inner));
+        if self.watched.get().is_some_and(Watched::takes_no_sessions) {
+            reasons.push(Reason::DatabaseTakesNoSessions);
+        }
         reasons
     }
 
@@ -102,12 +110,15 @@ impl Readiness {
     pub async fn watch(&self) {
         let Some(watched) = self.watched.get() else { return };
         let mut judge = Judge::new();
+        let mut announced = self.reasons();
         loop {
             let checked_at = Instant::now();
             let found = self.check(watched).await;
             judge.check(&found, checked_at);
-            self.announce(judge.verdict());
-            sleep(if judge.is_calm() { CALM_INTERVAL } else { ALERT_INTERVAL }).await;
+            judge.verdict().clone_into(&mut self.verdict.write().unwrap_or_else(PoisonError::into_inner));
+            self.announce(&mut announced);
+            let calm = judge.is_calm() && watched.commit_queue.troubled_for().is_zero();
+            sleep(if calm { CALM_INTERVAL } else { ALERT_INTERVAL }).await;
         }
     }
 
@@ -134,27 +145,32 @@ impl Readiness {
                 found.push(Reason::DatabaseSilent);
             }
         }
-        if !watched.session_writer.is_healthy() {
-            found.push(Reason::DatabaseTakesNoSessions);
-        }
         if watched.keys.is_stale() {
             found.push(Reason::SigningKeysStale);
         }
         found
     }
 
-    fn announce(&self, verdict: &[Reason]) {
-        let mut announced = self.verdict.write().unwrap_or_else(PoisonError::into_inner);
-        if *announced == verdict {
+    /// Says what has changed since it was last said.
+    fn announce(&self, announced: &mut Vec<Reason>) {
+        let reasons = self.reasons();
+        if *announced == reasons {
             return;
         }
-        let reasons: Vec<_> = verdict.iter().map(|reason| reason.as_str()).collect();
         if reasons.is_empty() {
             tracing::info!("ready");
         } else {
-            tracing::warn!(reasons = reasons.join("; "), "not ready");
+            let texts: Vec<_> = reasons.iter().map(|reason| reason.as_str()).collect();
+            tracing::warn!(reasons = texts.join("; "), "not ready");
         }
-        *announced = verdict.to_vec();
+        *announced = reasons;
+    }
+}
+
+impl Watched {
+    /// Asked anew each time: the commit queue's breaker has its own way of not flapping, as only a commit closes it.
+    fn takes_no_sessions(&self) -> bool {
+        self.commit_queue.troubled_for() >= SESSIONS_PATIENCE
     }
 }
 

@@ -127,11 +127,7 @@ impl Findings {
         let apart = api.port() != management.port() || api.port() == 0 || !overlap;
         self.require(apart, "server.management_listen", "must differ from server.listen");
         self.greater(idle, head);
-        self.greater(request, phase);
-        // The sandbox has no use for the call's deadline, so a developer may shorten the request's alone.
-        if settings.verifier.provider == Provider::Aliyun {
-            self.greater(request, call);
-        }
+        self.at_least(request, sum_of_a_logins_stages(settings));
         self.greater(call, connect);
         self.at_least(phase, statement);
         self.at_least(admitted, batch);
@@ -274,6 +270,21 @@ impl Findings {
         self.require(settings.id_token.issuer.as_deref().is_some_and(is_https), "id_token.issuer", message);
         let key = settings.secrets.master_key.is_some();
         self.require(key, "secrets.master_key", "must be set in production");
+    }
+}
+
+/// What a login may need from the last byte of its body to its answer, stage after stage. A request that has less time
+/// could be answered "unknown" although its session is there. The sandbox answers from memory.
+fn sum_of_a_logins_stages(settings: &Settings) -> (&'static str, u64) {
+    let (database, call) = (&settings.database, settings.verifier.aliyun.timeout_ms);
+    let commit = database.phase_timeout_ms;
+    match settings.verifier.provider {
+        Provider::Sandbox => ("database.phase_timeout_ms", commit),
+        Provider::Aliyun if settings.limits.verifier_calls_per_day > 0 => (
+            "verifier.aliyun.timeout_ms + database.phase_timeout_ms + database.statement_timeout_ms, for the day's budget",
+            call.saturating_add(commit).saturating_add(database.statement_timeout_ms),
+        ),
+        Provider::Aliyun => ("verifier.aliyun.timeout_ms + database.phase_timeout_ms", call.saturating_add(commit)),
     }
 }
 

@@ -87,6 +87,14 @@ impl Settings {
         self.id_token.issuer.clone().unwrap_or_else(|| format!("{}{ISSUER_PATH}", local_url(self.server.listen)))
     }
 
+    /// What one call of the verifier may take at the most: the sandbox answers from memory.
+    pub fn verifier_timeout(&self) -> Duration {
+        match self.verifier.provider {
+            Provider::Sandbox => Duration::ZERO,
+            Provider::Aliyun => Duration::from_millis(self.verifier.aliyun.timeout_ms),
+        }
+    }
+
     /// Whether the API's description is served.
     pub fn serves_docs(&self) -> bool {
         match self.docs.serve {

@@ -90,7 +90,7 @@ pub struct Database {
     /// Behind PgBouncer in transaction mode: unnamed statements, no startup options.
     pub transaction_pooler: bool,
     pub statement_timeout_ms: u64,
-    /// The whole database phase of a login, its one repetition included.
+    /// Of a request's time, kept for its commit.
     pub phase_timeout_ms: u64,
 }
 

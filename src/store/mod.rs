@@ -21,7 +21,7 @@ pub use error::StoreError;
 pub use pool::PoolState;
 pub use rows::*;
 
-/// The login's own part of a store, and all that the session writer may use of it.
+/// The login's own part of a store, and all that the commit queue may use of it.
 #[async_trait]
 pub trait OpenSessions: Send + Sync {
     /// Opens sessions, finding or registering their users; one outcome for each, in the order of the input.
@@ -30,8 +30,9 @@ pub trait OpenSessions: Send + Sync {
     /// [`StoreError::Data`] nothing is known to be opened and the caller repeats the rows one by one.
     async fn open_sessions(&self, sessions: &[NewSession]) -> Result<Vec<Outcome>, StoreError>;
 
-    /// Writes and commits one small row: proves that the database takes writes again after it failed to.
-    async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError>;
+    /// Does to the tables what opening a session does and takes it back, and commits one small row: proves, as far as
+    /// that can be without a login, that the database takes sessions again after it failed to.
+    async fn probe_sessions(&self, now: OffsetDateTime) -> Result<(), StoreError>;
 }
 
 /// A schema that this program works with.

@@ -91,7 +91,7 @@ impl OpenSessions for Unavailable {
         Err(StoreError::Unavailable("away".into()))
     }
 
-    async fn probe_write(&self, _: OffsetDateTime) -> Result<(), StoreError> {
+    async fn probe_sessions(&self, _: OffsetDateTime) -> Result<(), StoreError> {
         Ok(())
     }
 }
@@ -103,7 +103,7 @@ async fn a_batch_that_fails_counts_by_its_kind_and_opens_nothing() {
     for _ in 0..2 {
         store.open_sessions(&[]).await.unwrap_err();
     }
-    store.probe_write(OffsetDateTime::UNIX_EPOCH).await.unwrap();
+    store.probe_sessions(OffsetDateTime::UNIX_EPOCH).await.unwrap();
     let scrape = scrape(&metrics);
     assert_eq!(scrape.value("oneclick_commits_total", &[("outcome", "unavailable")]), 2.0);
     assert_eq!(scrape.value("oneclick_commits_total", &[("outcome", "ok")]), 0.0, "a probe is no batch");

@@ -10,6 +10,7 @@ mod forwarder;
 mod kill;
 mod limits;
 mod log_lines;
+mod nothing_in_vain;
 mod operators;
 #[cfg(feature = "otel")]
 mod otlp;
@@ -17,5 +18,6 @@ mod refusals;
 mod replicas;
 mod rows;
 mod signals;
+mod small_disk;
 mod traces;
 mod wire;

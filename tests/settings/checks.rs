@@ -50,7 +50,12 @@ fn deadlines_shrink_inwards() {
             "server.idle_timeout_seconds",
             "server.header_timeout_seconds",
         ),
-        ("ONECLICK_SERVER__REQUEST_TIMEOUT_MS", "1200", "server.request_timeout_ms", "database.phase_timeout_ms"),
+        (
+            "ONECLICK_SERVER__REQUEST_TIMEOUT_MS",
+            "6199",
+            "server.request_timeout_ms",
+            "database.phase_timeout_ms (6200)",
+        ),
         ("ONECLICK_SERVER__REQUEST_TIMEOUT_MS", "5000", "server.request_timeout_ms", "verifier.aliyun.timeout_ms"),
         ("ONECLICK_VERIFIER__ALIYUN__TIMEOUT_MS", "1500", "verifier.aliyun.timeout_ms", "connect_timeout_ms (1500)"),
         (

@@ -17,7 +17,7 @@ pub async fn the_databases_clock_is_near_ours<B: Backend>() {
 pub async fn a_write_can_be_probed_again_and_again<B: Backend>() {
     let subject = B::migrated().await;
     for seconds in 0..3 {
-        subject.store.probe_write(now() + Duration::seconds(seconds)).await.unwrap();
+        subject.store.probe_sessions(now() + Duration::seconds(seconds)).await.unwrap();
     }
     assert_eq!(subject.sql.count("select count(*) from write_probe").await, 1);
 }

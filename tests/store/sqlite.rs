@@ -111,7 +111,7 @@ fn mode(path: &Path) -> u32 {
 async fn the_folder_and_the_files_it_makes_are_the_owners_alone() {
     let file = TestFile::new();
     let store = file.migrated().await;
-    store.probe_write(now()).await.unwrap();
+    store.probe_sessions(now()).await.unwrap();
     assert_eq!(mode(file.path.parent().unwrap()), 0o700);
     for name in ["test.db", "test.db-wal", "test.db-shm"] {
         assert_eq!(mode(&file.path.with_file_name(name)), 0o600, "{name}");
@@ -207,7 +207,7 @@ async fn a_cancelled_batch_is_opened_in_full_or_not_at_all_and_the_writer_goes_o
         let cut = timeout(Duration::from_micros(n as u64 * 100), store.open_sessions(&sessions)).await;
         cancelled += u32::from(cut.is_err());
         // The next write waits for whatever the cancelled one left running.
-        store.probe_write(now()).await.unwrap();
+        store.probe_sessions(now()).await.unwrap();
         let stored = file.count(SESSIONS).await - before;
         assert!(stored == 16 || (stored == 0 && cut.is_err()), "{stored} of 16 sessions");
         let again = store.open_sessions(&sessions).await.unwrap();
@@ -244,11 +244,11 @@ async fn a_write_waits_for_another_process_and_gives_up_in_time() {
     assert!(hasty.apps().await.unwrap().is_empty());
 
     let waiting = tokio::spawn(async move { patient.open_sessions(&[login(number(1))]).await });
-    assert!(matches!(hasty.probe_write(now()).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(hasty.probe_sessions(now()).await, Err(StoreError::Unavailable(_))));
     assert!(!waiting.is_finished());
     sqlx::query("rollback").execute(&mut foreign).await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap().len(), 1);
-    hasty.probe_write(now()).await.unwrap();
+    hasty.probe_sessions(now()).await.unwrap();
 }
 
 #[tokio::test]
@@ -263,7 +263,7 @@ async fn a_file_that_cannot_be_written_is_unavailable_and_still_read() {
     }
     let store = SqliteStore::open(&config).await.unwrap();
     store.check_schema().await.unwrap();
-    assert!(matches!(store.probe_write(now()).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.probe_sessions(now()).await, Err(StoreError::Unavailable(_))));
     assert!(matches!(store.open_sessions(&[login(number(1))]).await, Err(StoreError::Unavailable(_))));
 }
 
@@ -305,7 +305,7 @@ async fn without_a_schema_every_call_names_the_command_that_makes_it() {
         store.check_schema().await.unwrap_err(),
         store.apps().await.unwrap_err(),
         store.open_sessions(&[login(number(1))]).await.unwrap_err(),
-        store.probe_write(now()).await.unwrap_err(),
+        store.probe_sessions(now()).await.unwrap_err(),
     ];
     for error in refused {
         assert!(matches!(&error, StoreError::Schema(text) if text.contains("oneclick-login migrate")), "{error:?}");

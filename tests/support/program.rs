@@ -66,6 +66,14 @@ impl Setup {
             .set("ONECLICK_DATABASE__STATEMENT_TIMEOUT_MS", "10000")
     }
 
+    /// For tests of what becomes of a login whose time is over: a request has two seconds.
+    pub fn impatient(self) -> Self {
+        self.set("ONECLICK_SERVER__REQUEST_TIMEOUT_MS", "2000")
+            .set("ONECLICK_VERIFIER__ALIYUN__TIMEOUT_MS", "1000")
+            .set("ONECLICK_VERIFIER__ALIYUN__CONNECT_TIMEOUT_MS", "500")
+            .set("ONECLICK_DATABASE__PHASE_TIMEOUT_MS", "800")
+    }
+
     pub fn set(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.insert(name.to_owned(), value.into());
         self

@@ -61,7 +61,7 @@ pub async fn look_at(
     findings.push(schema(settings, &*store, &version));
     version.ok()?;
     if findings.iter().all(|finding| (finding.check, finding.verdict) != (CHECK, Verdict::Fail)) {
-        findings.push(match store.probe_write(clock.now()).await {
+        findings.push(match store.probe_sessions(clock.now()).await {
             Ok(()) => Finding::ok("writes", "a row was written and committed"),
             Err(error) => failure("writes", "a row cannot be written", &*store, &error),
         });

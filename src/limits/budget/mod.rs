@@ -8,14 +8,14 @@ use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use time::Date;
 
 use self::day::DayBudget;
 use self::minute::{Minute, MinuteBudget};
 use crate::clock::Clock;
+use crate::deadline::Deadline;
 use crate::store::ReserveCalls;
-use crate::verifier::{AccessToken, CallContext, PhoneNumberVerifier, Verified, VerifierError};
+use crate::verifier::VerifierError;
 
 /// `None` is no limit.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,21 +52,20 @@ impl Budget {
         self.day.as_ref().map(|day| day.left())
     }
 
-    async fn take(&self) -> Result<Taken, VerifierError> {
-        let mut taken = Taken { minute: None, day: None };
+    /// Takes one call out of the budget, by the deadline: what is not reserved by then leaves no time for the call.
+    ///
+    /// # Errors
+    /// [`VerifierError::OverBudget`] or [`VerifierError::BudgetUnknown`]: the token is unspent.
+    pub async fn reserve(&self, deadline: Deadline) -> Result<CallPermit<'_>, VerifierError> {
+        let mut permit = CallPermit { budget: self, taken: Taken { minute: None, day: None }, begun: false };
         if let Some(minute) = &self.minute {
-            taken.minute = Some(minute.take().map_err(VerifierError::OverBudget)?);
+            permit.taken.minute = Some(minute.take().map_err(VerifierError::OverBudget)?);
         }
         if let Some(day) = &self.day {
-            match day.take().await {
-                Ok(day) => taken.day = Some(day),
-                Err(error) => {
-                    self.give_back(taken);
-                    return Err(error);
-                }
-            }
+            let taken = deadline.limit(day.take()).await;
+            permit.taken.day = Some(taken.map_err(|late| VerifierError::BudgetUnknown(late.into()))??);
         }
-        Ok(taken)
+        Ok(permit)
     }
 
     fn give_back(&self, taken: Taken) {
@@ -79,33 +78,35 @@ impl Budget {
     }
 }
 
-/// A verifier whose calls come out of a budget. What surely was not billed is given back: nobody can use the budget up
-/// with tokens that are worth nothing.
-pub struct Budgeted {
-    verifier: Arc<dyn PhoneNumberVerifier>,
-    budget: Arc<Budget>,
+/// One call of the verifier that may be made. Dropped before it begins, it goes back into the budget.
+pub struct CallPermit<'a> {
+    budget: &'a Budget,
+    taken: Taken,
+    begun: bool,
 }
 
-impl Budgeted {
-    pub fn new(verifier: Arc<dyn PhoneNumberVerifier>, budget: Arc<Budget>) -> Self {
-        Self { verifier, budget }
+impl CallPermit<'_> {
+    /// The call is about to be made: from here on it counts, whatever becomes of it.
+    pub fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    /// It surely was not billed: nobody can use the budget up with tokens that are worth nothing.
+    pub fn was_not_billed(mut self) {
+        self.begun = false;
     }
 }
 
-#[async_trait]
-impl PhoneNumberVerifier for Budgeted {
-    async fn verify(&self, token: &AccessToken, call: &CallContext) -> Result<Verified, VerifierError> {
-        let taken = self.budget.take().await?;
-        let verified = self.verifier.verify(token, call).await;
-        if verified.as_ref().is_err_and(|error| !error.may_be_billed()) {
-            self.budget.give_back(taken);
+impl Drop for CallPermit<'_> {
+    fn drop(&mut self) {
+        if !self.begun {
+            self.budget.give_back(self.taken);
         }
-        verified
     }
 }
 
-impl fmt::Debug for Budgeted {
+impl fmt::Debug for CallPermit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Budgeted").field("budget", &self.budget).finish_non_exhaustive()
+        f.debug_struct("CallPermit").field("taken", &self.taken).field("begun", &self.begun).finish_non_exhaustive()
     }
 }

@@ -80,8 +80,14 @@ from unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::timestamptz[])
 order by phone_index, position
 on conflict do nothing";
 
-/// Which of the sessions are there after all.
+/// Which of the sessions are there after all: those that an earlier try committed, whose answer was lost.
+///
+/// That try may have been committed here and on no standby yet (its backend was ended while it waited for one). So this
+/// statement commits something of its own: its commit record lies behind the earlier one, and waits for the standby.
 const SETTLE: &str = r"
+with behind as materialized (
+    select pg_logical_emit_message(true, 'oneclick-login', '')
+)
 select input.position,
        users.id as user_id,
        users.user_name,
@@ -89,9 +95,32 @@ select input.position,
        users.email,
        true as active,
        true as opened
-from unnest($1::bytea[]) with ordinality as input (token_hash, position),
+from behind,
+     unnest($1::bytea[]) with ordinality as input (token_hash, position),
      lateral (select user_id from sessions where sessions.token_hash = input.token_hash offset 0) as mine,
      lateral (select * from users where users.id = mine.user_id offset 0) as users";
+
+/// Does what a login does to the tables, with every check and trigger on the way, and takes it back; what it commits is
+/// the probe's own row, so that the commit itself is tried as well.
+const PROBE: &str = r"
+do $$
+begin
+    insert into write_probe (probed_at)
+    values (now())
+    on conflict (id) do update set probed_at = excluded.probed_at;
+    begin
+        insert into sessions (id, token_hash, access_token_hash, user_id, user_epoch, client_id,
+                              operating_sys_version, device_fingerprint, agent, created_at, expires_at)
+        select gen_random_uuid(), sha256(draw.bytes), sha256(draw.bytes),
+               coalesce((select id from users where phone_index = draw.bytes), gen_random_uuid()), 0, 'probe',
+               'probe', 'probe', 'probe', now(), now() + interval '1 second'
+        from (select uuid_send(gen_random_uuid()) as bytes) as draw;
+        raise exception sqlstate 'OC000';
+    exception
+        when sqlstate 'OC000' then null;
+    end;
+end
+$$";
 
 #[derive(FromRow)]
 struct KnownRow {
@@ -143,6 +172,10 @@ impl PostgresStore {
         } else {
             Err(StoreError::Conflict(BoxError::from("users that were registered are gone again")))
         }
+    }
+
+    pub(super) async fn probe_opening(&self) -> Result<(), StoreError> {
+        self.count(sqlx::query(PROBE)).await.map(drop)
     }
 
     /// Runs a statement over the sessions at `indices` and gives its rows by index.

@@ -1,10 +1,10 @@
-//! Whether the database answers and takes writes. It must not know the other tables.
+//! Whether the database answers.
 
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::sqlite::SqlitePool;
 use time::OffsetDateTime;
 
 use super::error::Failure;
-use crate::clock::{from_unix_micros, unix_micros};
+use crate::clock::from_unix_micros;
 
 /// To the millisecond, which is all that SQLite has.
 pub(super) async fn database_time(readers: &SqlitePool) -> Result<OffsetDateTime, Failure> {
@@ -16,16 +16,4 @@ pub(super) async fn database_time(readers: &SqlitePool) -> Result<OffsetDateTime
     .fetch_one(readers)
     .await?;
     Ok(from_unix_micros(millis * 1_000))
-}
-
-pub(super) async fn probe_write(db: &mut SqliteConnection, now: OffsetDateTime) -> Result<(), Failure> {
-    sqlx::query(
-        "insert into write_probe (id, probed_at)
-         values (1, ?)
-         on conflict (id) do update set probed_at = excluded.probed_at",
-    )
-    .bind(unix_micros(now))
-    .execute(db)
-    .await?;
-    Ok(())
 }

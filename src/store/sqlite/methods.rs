@@ -39,8 +39,8 @@ impl OpenSessions for SqliteStore {
         in_transaction!(self, opening::open, sessions)
     }
 
-    async fn probe_write(&self, now: OffsetDateTime) -> Result<(), StoreError> {
-        in_transaction!(self, health::probe_write, now)
+    async fn probe_sessions(&self, now: OffsetDateTime) -> Result<(), StoreError> {
+        in_transaction!(self, opening::probe, now)
     }
 }
 

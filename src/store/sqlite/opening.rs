@@ -1,6 +1,7 @@
 //! Opening sessions: a batch in one transaction that the caller holds. It must not know tokens or numbers.
 
 use sqlx::sqlite::SqliteConnection;
+use time::OffsetDateTime;
 
 use super::error::Failure;
 use super::users::ProfileRow;
@@ -35,6 +36,32 @@ async fn open_one(db: &mut SqliteConnection, session: &NewSession) -> Result<Out
     // One of its unique keys is taken: by itself, in an earlier try, or by another session with the same access token.
     let earlier = find_opened(db, session).await?;
     Ok(earlier.map_or(Outcome::TokenReplayed, |profile| opened(session, profile.into())))
+}
+
+/// Does what a login does to the tables, with every check on the way, and takes it back; what is left is the probe's own
+/// row, so that the caller's commit is tried as well.
+pub(super) async fn probe(db: &mut SqliteConnection, now: OffsetDateTime) -> Result<(), Failure> {
+    sqlx::raw_sql(
+        "savepoint probe;
+         insert into sessions (id, token_hash, user_id, user_epoch, client_id, operating_sys_version,
+                               device_fingerprint, agent, created_at, expires_at)
+         select randomblob(16), randomblob(32),
+                coalesce((select id from users where phone_index = zeroblob(32)), randomblob(16)), 0, 'probe', 'probe',
+                'probe', 'probe', 0, 1;
+         rollback to probe;
+         release probe;",
+    )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(
+        "insert into write_probe (id, probed_at)
+         values (1, ?)
+         on conflict (id) do update set probed_at = excluded.probed_at",
+    )
+    .bind(unix_micros(now))
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 fn opened(session: &NewSession, user: Profile) -> Outcome {

@@ -60,7 +60,7 @@ async fn a_full_disk_is_unavailable_and_the_writer_recovers() {
         .map_err(Failure::from);
     assert!(matches!(full, Err(Failure(StoreError::Unavailable(_)))), "{full:?}");
     drop(transaction);
-    store.probe_write(Clock::system().now()).await.unwrap();
+    store.probe_sessions(Clock::system().now()).await.unwrap();
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn a_transaction_that_is_dropped_is_rolled_back() {
     let folder = TempDir::new().unwrap();
     let store = migrated(&folder).await;
     let mut transaction = store.writer.begin().await.unwrap();
-    health::probe_write(transaction.connection(), Clock::system().now()).await.unwrap();
+    opening::probe(transaction.connection(), Clock::system().now()).await.unwrap();
     drop(transaction);
     // At once, and not when the next one comes: other processes wait for the lock.
     let mut foreign = store.options.connect().await.unwrap();

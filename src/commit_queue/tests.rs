@@ -1,11 +1,11 @@
-//! The writer against a store that does as it is told.
+//! The queue against a store that does as it is told.
 
 use std::collections::VecDeque;
 use std::sync::Mutex as StdMutex;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::*;
@@ -93,7 +93,7 @@ impl OpenSessions for ObedientStore {
         Ok(outcomes)
     }
 
-    async fn probe_write(&self, _: OffsetDateTime) -> Result<(), StoreError> {
+    async fn probe_sessions(&self, _: OffsetDateTime) -> Result<(), StoreError> {
         let takes = self.takes_probes.load(Ordering::SeqCst);
         if takes { Ok(()) } else { Err(StoreError::Unavailable("as ordered".into())) }
     }
@@ -126,17 +126,16 @@ fn session(mark: u8) -> NewSession {
     }
 }
 
-fn start(store: &Arc<ObedientStore>) -> SessionWriter {
-    let config = Config { queue: 8, max_batch: 4, writers: 1, phase_timeout: PATIENCE };
-    start_with(store, config)
+fn start(store: &Arc<ObedientStore>) -> CommitQueue {
+    start_with(store, Config { places: 8, max_batch: 4, writers: 1 })
 }
 
-fn start_with(store: &Arc<ObedientStore>, config: Config) -> SessionWriter {
-    SessionWriter::start(Arc::clone(store) as Arc<dyn OpenSessions>, Clock::system(), config)
+fn start_with(store: &Arc<ObedientStore>, config: Config) -> CommitQueue {
+    CommitQueue::start(Arc::clone(store) as Arc<dyn OpenSessions>, Clock::system(), config)
 }
 
-async fn open(writer: &SessionWriter, mark: u8) -> Result<Outcome, WriteError> {
-    writer.admit().unwrap().open(session(mark)).await
+async fn open(queue: &CommitQueue, mark: u8) -> Result<Outcome, CommitError> {
+    queue.admit().unwrap().commit(session(mark), Deadline::after(PATIENCE)).await
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
@@ -150,40 +149,31 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 
 /// Hands in `count` sessions, marked from 1 on, while an earlier one holds up the store; then lets all go. Gives their
 /// results by mark.
-async fn together(writer: &SessionWriter, store: &ObedientStore, count: u8) -> Vec<Result<Outcome, WriteError>> {
+async fn together(queue: &CommitQueue, store: &ObedientStore, count: u8) -> Vec<Result<Outcome, CommitError>> {
     let mut logins = JoinSet::new();
     let before = store.batches().len();
-    let first = writer.admit().unwrap();
-    logins.spawn(async move { (0, first.open(session(0)).await) });
-    until("begun", || store.batches().len() > before).await;
-    let free = writer.queue.capacity();
-    for mark in 1..=count {
-        let admission = writer.admit().unwrap();
-        admission.place.send(Job { session: session(mark), answer: answer_to(&mut logins, mark) });
+    for mark in 0..=count {
+        let ticket = queue.admit().unwrap();
+        logins.spawn(async move { (mark, ticket.commit(session(mark), Deadline::after(PATIENCE)).await) });
+        until("handed in", || queue.shared.waiting() == usize::from(mark) + 1).await;
+        if mark == 0 {
+            until("begun", || store.batches().len() > before).await;
+        }
     }
-    assert_eq!(writer.queue.capacity(), free - usize::from(count));
     store.gate.add_permits(1000);
     let mut results = logins.join_all().await;
     results.sort_by_key(|(mark, _)| *mark);
     results.into_iter().skip(1).map(|(_, result)| result).collect()
 }
 
-type Result_ = Result<Outcome, WriteError>;
-
-fn answer_to(logins: &mut JoinSet<(u8, Result_)>, mark: u8) -> oneshot::Sender<Result_> {
-    let (sender, receiver) = oneshot::channel();
-    logins.spawn(async move { (mark, receiver.await.unwrap_or(Err(WriteError::Ended))) });
-    sender
-}
-
 #[tokio::test]
 async fn a_lone_login_does_not_wait_for_company() {
     let store = ObedientStore::new([]);
-    let writer = start(&store);
+    let queue = start(&store);
     for _ in 0..3 {
         let session = session(1);
         let expected = outcome_of(&session);
-        assert_eq!(writer.admit().unwrap().open(session).await.unwrap(), expected);
+        assert_eq!(queue.admit().unwrap().commit(session, Deadline::after(PATIENCE)).await.unwrap(), expected);
     }
     assert_eq!(store.batches(), [1, 1, 1]);
 }
@@ -191,8 +181,8 @@ async fn a_lone_login_does_not_wait_for_company() {
 #[tokio::test]
 async fn those_who_wait_are_committed_together_but_never_more_than_a_batch_may_carry() {
     let store = ObedientStore::closed();
-    let writer = start(&store);
-    assert!(together(&writer, &store, 6).await.iter().all(Result::is_ok));
+    let queue = start(&store);
+    assert!(together(&queue, &store, 6).await.iter().all(Result::is_ok));
     assert_eq!(store.batches(), [1, 4, 2]);
 }
 
@@ -200,68 +190,129 @@ async fn those_who_wait_are_committed_together_but_never_more_than_a_batch_may_c
 async fn one_bad_login_fails_alone() {
     let store = ObedientStore::closed();
     store.orders.lock().unwrap().push_back(Order::RefuseData(2));
-    let writer = start(&store);
-    let results = together(&writer, &store, 4).await;
+    let queue = start(&store);
+    let results = together(&queue, &store, 4).await;
     let opened: Vec<bool> = results.iter().map(Result::is_ok).collect();
     assert_eq!(opened, [true, false, true, true]);
     assert_eq!(store.batches(), [1, 4, 1, 1, 1, 1]);
-    assert!(writer.is_healthy(), "the database works");
+    assert!(queue.is_healthy(), "the database works");
 }
 
 #[tokio::test]
 async fn a_transient_failure_is_repeated_once_and_nobody_notices() {
     for order in [Order::Unavailable, Order::Conflict] {
         let store = ObedientStore::new([order]);
-        let writer = start(&store);
-        assert!(open(&writer, 1).await.is_ok());
+        let queue = start(&store);
+        assert!(open(&queue, 1).await.is_ok());
         assert_eq!(store.batches(), [1, 1]);
-        assert!(writer.is_healthy());
+        assert!(queue.is_healthy());
     }
 }
 
 #[tokio::test]
-async fn a_failing_store_is_asked_for_no_more_until_a_probe_succeeds() {
-    let store = ObedientStore::new([Order::Unavailable, Order::Unavailable]);
-    store.takes_probes.store(false, Ordering::SeqCst);
-    let writer = start(&store);
-    assert!(matches!(open(&writer, 1).await, Err(WriteError::Store(_))));
-    assert_eq!((writer.admit().unwrap_err(), writer.is_healthy()), (Refused::Failing, false));
-
-    store.takes_probes.store(true, Ordering::SeqCst);
-    until("healthy again", || writer.is_healthy()).await;
-    assert!(open(&writer, 1).await.is_ok());
-    assert_eq!(store.batches(), [1, 1, 1]);
+async fn a_login_that_cannot_be_committed_keeps_its_place_until_it_can() {
+    for order in [Order::Unavailable, Order::Other] {
+        let store = ObedientStore::new([order; 5]);
+        let queue = start(&store);
+        let opened = open(&queue, 1);
+        tokio::pin!(opened);
+        tokio::select! {
+            _ = &mut opened => panic!("opened at once"),
+            () = until("failing", || !queue.is_healthy()) => {}
+        }
+        assert_eq!((queue.admit().unwrap_err(), queue.taken()), (Refused::Failing, 1));
+        assert!(opened.await.is_ok());
+        assert!(queue.is_healthy(), "a batch was committed");
+        until("empty", || queue.taken() == 0).await;
+        assert_eq!(store.batches(), [1; 6]);
+    }
 }
 
 #[tokio::test]
-async fn what_repeating_cannot_mend_is_not_repeated() {
-    let store = ObedientStore::new([Order::Other]);
-    let writer = start(&store);
-    assert!(matches!(open(&writer, 1).await, Err(WriteError::Store(_))));
-    assert_eq!(store.batches(), [1]);
+async fn a_probe_that_succeeds_lets_one_login_try_and_its_commit_lets_all_others() {
+    let store = ObedientStore::new([Order::Unavailable, Order::Unavailable]);
+    store.takes_probes.store(false, Ordering::SeqCst);
+    let queue = start(&store);
+    let given_up = queue.admit().unwrap().commit(session(1), Deadline::after(Duration::from_millis(50))).await;
+    assert!(matches!(given_up, Err(CommitError::TimedOut)), "{given_up:?}");
+    until("forgotten", || queue.shared.waiting() == 0).await;
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(queue.admit().unwrap_err(), Refused::Failing, "no probe has succeeded");
+    }
+    store.takes_probes.store(true, Ordering::SeqCst);
+    let trial = StdMutex::new(None);
+    until("probed", || {
+        *trial.lock().unwrap() = queue.admit().ok();
+        trial.lock().unwrap().is_some()
+    })
+    .await;
+    let trial = trial.into_inner().unwrap().unwrap();
+    assert_eq!(queue.admit().unwrap_err(), Refused::Failing, "one at a time");
+    assert!(!queue.is_healthy(), "a probe closes nothing");
+    trial.confirm().await.unwrap();
+    assert!(trial.commit(session(2), Deadline::after(PATIENCE)).await.is_ok());
+    assert!(queue.is_healthy());
+    assert!(open(&queue, 3).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_login_whose_token_is_unspent_waits_for_a_commit_that_hangs_and_no_longer_than_a_moment() {
+    let store = ObedientStore::closed();
+    let queue = start(&store);
+    let hanging = queue.admit().unwrap();
+    let hanging = tokio::spawn(async move { hanging.commit(session(1), Deadline::after(PATIENCE)).await });
+    until("stalled", || !queue.troubled_for().is_zero()).await;
+    let waiting = queue.admit().unwrap();
+    assert_eq!(waiting.confirm().await, Err(Refused::Failing), "it hangs on");
+    let (confirmed, ()) = tokio::join!(waiting.confirm(), async { store.gate.add_permits(1) });
+    assert_eq!(confirmed, Ok(()), "it was committed after all");
+    assert!(hanging.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_the_database_refuses_for_itself_fails_alone_and_the_others_are_committed() {
+    let store = ObedientStore::closed();
+    store.orders.lock().unwrap().extend([Order::Succeed, Order::Other, Order::Other]);
+    let queue = start(&store);
+    let results = together(&queue, &store, 4).await;
+    let opened: Vec<bool> = results.iter().map(Result::is_ok).collect();
+    assert_eq!(opened, [false, true, true, true]);
+    assert!(queue.is_healthy());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_refuses_everything_is_asked_twice_and_not_for_every_login_of_the_batch() {
+    let store = ObedientStore::closed();
+    store.orders.lock().unwrap().extend([Order::Succeed, Order::Other, Order::Other, Order::Other]);
+    let queue = start(&store);
+    assert!(together(&queue, &store, 4).await.iter().all(Result::is_ok));
+    assert_eq!(store.batches()[..4], [1, 4, 1, 1], "then the first that is tried again closes the breaker");
+    assert!(queue.is_healthy());
 }
 
 #[tokio::test]
 async fn admission_ends_with_the_queue_and_comes_back_with_a_place() {
     let store = ObedientStore::closed();
-    let writer = start(&store);
-    let mut admitted: Vec<_> = (0..8).map(|_| writer.admit().unwrap()).collect();
-    assert_eq!(writer.admit().unwrap_err(), Refused::Full);
+    let queue = start(&store);
+    let mut admitted: Vec<_> = (0..8).map(|_| queue.admit().unwrap()).collect();
+    assert_eq!(queue.admit().unwrap_err(), Refused::Full);
     drop(admitted.pop());
-    assert!(writer.admit().is_ok());
+    assert!(queue.admit().is_ok());
 }
 
 #[tokio::test]
 async fn who_has_given_up_is_not_written_any_more() {
     let store = ObedientStore::closed();
-    let config = Config { queue: 8, max_batch: 4, writers: 1, phase_timeout: Duration::from_millis(50) };
-    let writer = start_with(&store, config);
-    let (first, second) = tokio::join!(open(&writer, 1), open(&writer, 2));
-    assert!(matches!((first, second), (Err(WriteError::TimedOut), Err(WriteError::TimedOut))));
+    let queue = start(&store);
+    let soon = || Deadline::after(Duration::from_millis(50));
+    let (first, second) = (queue.admit().unwrap(), queue.admit().unwrap());
+    let given_up = tokio::join!(first.commit(session(1), soon()), second.commit(session(2), soon()));
+    assert!(matches!(given_up, (Err(CommitError::TimedOut), Err(CommitError::TimedOut))));
     let begun = store.batches();
-    let late = writer.admit().unwrap();
+    let late = queue.admit().unwrap();
     store.gate.add_permits(1000);
-    assert!(late.open(session(3)).await.is_ok());
+    assert!(late.commit(session(3), Deadline::after(PATIENCE)).await.is_ok());
     let written: usize = store.batches().iter().sum();
     // Whoever was not in the first batch was in none.
     assert_eq!(written, begun.iter().sum::<usize>() + 1, "{:?}", store.batches());
@@ -270,28 +321,30 @@ async fn who_has_given_up_is_not_written_any_more() {
 #[tokio::test]
 async fn a_store_that_loses_count_fails_the_batch_instead_of_mixing_answers_up() {
     let store = ObedientStore::new([Order::ForgetOne]);
-    let writer = start(&store);
-    assert!(matches!(open(&writer, 1).await, Err(WriteError::Store(_))));
-    assert!(open(&writer, 1).await.is_ok());
+    let queue = start(&store);
+    assert!(open(&queue, 1).await.is_ok(), "at the second try");
+    assert_eq!(store.batches(), [1, 1]);
 }
 
 #[tokio::test]
 async fn a_panic_costs_its_own_batch_and_not_the_writer() {
     let store = ObedientStore::new([Order::Panic]);
-    let writer = start(&store);
-    assert!(matches!(open(&writer, 1).await, Err(WriteError::Ended)));
-    assert!(open(&writer, 1).await.is_ok());
+    let queue = start(&store);
+    assert!(matches!(open(&queue, 1).await, Err(CommitError::Ended)));
+    assert!(open(&queue, 1).await.is_ok());
 }
 
 #[tokio::test]
 async fn each_login_gets_its_own_answer() {
     let store = ObedientStore::new([]);
-    let config = Config { queue: 1000, max_batch: 16, writers: 3, phase_timeout: PATIENCE };
-    let writer = start_with(&store, config);
+    let config = Config { places: 1000, max_batch: 16, writers: 3 };
+    let queue = start_with(&store, config);
     let mut logins = JoinSet::new();
     for _ in 0..500 {
-        let (admission, session) = (writer.admit().unwrap(), session(1));
-        logins.spawn(async move { (outcome_of(&session), admission.open(session).await.unwrap()) });
+        let (ticket, session) = (queue.admit().unwrap(), session(1));
+        logins.spawn(async move {
+            (outcome_of(&session), ticket.commit(session, Deadline::after(PATIENCE)).await.unwrap())
+        });
     }
     for (expected, outcome) in logins.join_all().await {
         assert_eq!(expected, outcome);
@@ -302,12 +355,12 @@ async fn each_login_gets_its_own_answer() {
 #[tokio::test]
 async fn a_commit_that_hangs_does_not_hold_up_the_others() {
     let store = ObedientStore::closed();
-    let config = Config { queue: 8, max_batch: 4, writers: 2, phase_timeout: PATIENCE };
-    let writer = start_with(&store, config);
+    let config = Config { places: 8, max_batch: 4, writers: 2 };
+    let queue = start_with(&store, config);
     let mut logins = JoinSet::new();
     for batch in 1..=2 {
-        let admission = writer.admit().unwrap();
-        logins.spawn(async move { admission.open(session(1)).await });
+        let ticket = queue.admit().unwrap();
+        logins.spawn(async move { ticket.commit(session(1), Deadline::after(PATIENCE)).await });
         until("under way", || store.batches().len() == batch).await;
     }
     store.gate.add_permits(2);

@@ -1,0 +1,283 @@
+//! The circuit breaker between admission and commit: closed, stalled, open. Pure: what happened and when goes in, no I/O.
+//!
+//! A failed batch opens it, and **only a batch that was committed closes it**. A probe that succeeds does not: it lets one
+//! login try (half-open), since no probe can know all that a login needs. A batch that is out for long stalls it before
+//! anybody knows whether it fails: logins then wait, with their tokens unspent, for what becomes of it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How long one trial keeps the others back. It may be waiting for a slow verifier.
+const TRIAL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// After a trial that failed although the probe succeeded, the next one waits this long, then twice as long each time.
+const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(8);
+
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    state: Mutex<State>,
+    /// Wakes whoever waits for a stall to end.
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Closed,
+    /// A batch is out for long.
+    Stalled {
+        since: Instant,
+    },
+    Open(Open),
+}
+
+#[derive(Debug)]
+struct Open {
+    since: Instant,
+    /// A probe has succeeded since the last failure.
+    probed: bool,
+    /// The login that tries, and when it began.
+    trial: Option<(u64, Instant)>,
+    trials: u64,
+    back_off: Duration,
+    not_before: Instant,
+}
+
+/// What the breaker says to a login that wants to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// Go on.
+    Free,
+    /// A batch is out for long: wait for what becomes of it.
+    Stalled,
+    /// Go on as the one login that tries.
+    Trial(u64),
+    Refused,
+}
+
+/// What a failed batch did to the breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failed {
+    JustOpened,
+    StillOpen,
+}
+
+impl Breaker {
+    /// Whether a login may begin. `waiting` are the logins that wait for their commit: while there are any, those are
+    /// what is tried.
+    pub fn enter(&self, waiting: usize, now: Instant) -> Entry {
+        match &mut *self.state() {
+            State::Closed => Entry::Free,
+            State::Stalled { .. } => Entry::Stalled,
+            State::Open(open) => open.enter(waiting, now),
+        }
+    }
+
+    /// The trial has ended, by whatever way; if it was committed or failed, that is known already.
+    pub fn trial_ended(&self, number: u64) {
+        if let State::Open(open) = &mut *self.state()
+            && open.trial.is_some_and(|(current, _)| current == number)
+        {
+            open.trial = None;
+        }
+    }
+
+    /// A batch is out for longer than batches are.
+    pub fn stalled(&self, now: Instant) {
+        let mut state = self.state();
+        if matches!(*state, State::Closed) {
+            *state = State::Stalled { since: now };
+        }
+    }
+
+    pub fn failed(&self, now: Instant) -> Failed {
+        let mut state = self.state();
+        let since = match &mut *state {
+            State::Open(open) => {
+                open.failed(now);
+                return Failed::StillOpen;
+            }
+            State::Stalled { since } => *since,
+            State::Closed => now,
+        };
+        *state = State::Open(Open {
+            since,
+            probed: false,
+            trial: None,
+            trials: 0,
+            back_off: FIRST_BACK_OFF,
+            not_before: now,
+        });
+        self.changed.notify_waiters();
+        Failed::JustOpened
+    }
+
+    /// Closes it; returns for how long it had been open.
+    pub fn committed(&self, now: Instant) -> Option<Duration> {
+        let mut state = self.state();
+        let before = std::mem::take(&mut *state);
+        match before {
+            State::Closed => None,
+            State::Stalled { .. } => {
+                self.changed.notify_waiters();
+                None
+            }
+            State::Open(open) => Some(now - open.since),
+        }
+    }
+
+    /// The database answered a batch, if not with a commit: it does not hang.
+    pub fn answered(&self) {
+        let mut state = self.state();
+        if matches!(*state, State::Stalled { .. }) {
+            *state = State::Closed;
+            self.changed.notify_waiters();
+        }
+    }
+
+    pub fn probed(&self, succeeded: bool) {
+        if let State::Open(open) = &mut *self.state() {
+            open.probed = succeeded;
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        matches!(*self.state(), State::Open(_))
+    }
+
+    /// For how long no batch has been committed although some were tried; zero while all is well.
+    pub fn troubled_for(&self, now: Instant) -> Duration {
+        match &*self.state() {
+            State::Closed => Duration::ZERO,
+            State::Stalled { since } | State::Open(Open { since, .. }) => now - *since,
+        }
+    }
+
+    /// Waits until it is not stalled any more.
+    pub async fn unstalled(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            if !matches!(*self.state(), State::Stalled { .. }) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn enter(&mut self, waiting: usize, now: Instant) -> Entry {
+        let busy = self.trial.is_some_and(|(_, since)| now - since < TRIAL_PATIENCE);
+        if !self.probed || waiting > 0 || busy || now < self.not_before {
+            return Entry::Refused;
+        }
+        self.trials += 1;
+        self.trial = Some((self.trials, now));
+        Entry::Trial(self.trials)
+    }
+
+    fn failed(&mut self, now: Instant) {
+        let was_tried = std::mem::take(&mut self.probed) && self.trial.is_some();
+        if was_tried {
+            self.not_before = now + self.back_off;
+            self.back_off = (self.back_off * 2).min(LONGEST_BACK_OFF);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(at: Instant) -> Breaker {
+        let breaker = Breaker::default();
+        assert_eq!(breaker.failed(at), Failed::JustOpened);
+        assert_eq!(breaker.enter(0, at), Entry::Refused);
+        breaker
+    }
+
+    #[test]
+    fn a_probe_lets_one_login_try_and_only_its_commit_closes() {
+        let now = Instant::now();
+        let breaker = opened(now);
+        breaker.probed(true);
+        assert!(breaker.is_open(), "a probe closes nothing");
+        assert_eq!(breaker.enter(0, now), Entry::Trial(1));
+        assert_eq!(breaker.enter(0, now), Entry::Refused, "one at a time");
+        assert_eq!(breaker.committed(now + Duration::from_secs(2)), Some(Duration::from_secs(2)));
+        assert_eq!(breaker.enter(0, now), Entry::Free);
+        assert_eq!(breaker.committed(now), None);
+    }
+
+    #[test]
+    fn logins_that_wait_for_their_commit_are_the_trial() {
+        let now = Instant::now();
+        let breaker = opened(now);
+        breaker.probed(true);
+        assert_eq!(breaker.enter(1, now), Entry::Refused);
+        assert_eq!(breaker.enter(0, now), Entry::Trial(1));
+    }
+
+    #[test]
+    fn a_trial_that_comes_to_nothing_makes_way_and_one_that_is_slow_does_so_in_time() {
+        let now = Instant::now();
+        let breaker = opened(now);
+        breaker.probed(true);
+        assert_eq!(breaker.enter(0, now), Entry::Trial(1));
+        breaker.trial_ended(1);
+        assert_eq!(breaker.enter(0, now), Entry::Trial(2));
+        assert_eq!(breaker.enter(0, now + TRIAL_PATIENCE), Entry::Trial(3));
+        breaker.trial_ended(2);
+        assert_eq!(breaker.enter(0, now + TRIAL_PATIENCE), Entry::Refused, "the third is still trying");
+    }
+
+    #[test]
+    fn trials_that_fail_where_probes_succeed_become_rare() {
+        let start = Instant::now();
+        let breaker = opened(start);
+        let tried: Vec<u128> = (0..20_000)
+            .filter_map(|ms| {
+                let now = start + Duration::from_millis(ms);
+                breaker.probed(true);
+                let Entry::Trial(number) = breaker.enter(0, now) else { return None };
+                assert_eq!(breaker.failed(now), Failed::StillOpen);
+                breaker.trial_ended(number);
+                Some((now - start).as_millis())
+            })
+            .collect();
+        assert_eq!(tried, [0, 1_000, 3_000, 7_000, 15_000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stall_holds_logins_back_until_the_batch_is_committed_or_fails() {
+        let breaker = Breaker::default();
+        breaker.unstalled().await;
+        for commits in [true, false] {
+            breaker.stalled(Instant::now());
+            assert_eq!(breaker.enter(0, Instant::now()), Entry::Stalled);
+            let ends = async {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                assert_eq!(breaker.troubled_for(Instant::now()), Duration::from_millis(300));
+                if commits {
+                    assert_eq!(breaker.committed(Instant::now()), None);
+                } else {
+                    breaker.failed(Instant::now());
+                }
+            };
+            tokio::join!(ends, breaker.unstalled());
+            assert_eq!(breaker.is_open(), !commits);
+        }
+        assert_eq!(breaker.troubled_for(Instant::now()), Duration::from_millis(300), "counted from the stall on");
+    }
+}
