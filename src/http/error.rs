@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -30,8 +31,9 @@ use crate::verifier::{TokenState, VerifierError};
 pub const ACCESS_TOKEN_STATE: HeaderName = HeaderName::from_static("x-access-token-state");
 const LANGUAGE: HeaderName = HeaderName::from_static("x-l");
 
-/// How long to wait before trying again where waiting helps, seconds.
-const RETRY_AFTER_SECONDS: u32 = 1;
+/// The longest that a client is asked to wait before it tries again where waiting helps. One is asked for 1 s, the next
+/// for 2 s, and so on: those that an outage turned away do not all come back in the same second.
+const LONGEST_RETRY_AFTER_SECONDS: u32 = 3;
 
 /// One failed request: a row of the catalogue and what belongs to this occurrence of it.
 #[derive(Debug, Clone)]
@@ -93,11 +95,14 @@ impl Failure {
     }
 
     fn caused(code: ErrorCode, waiting_helps: bool, cause: Arc<dyn Error + Send + Sync>) -> Self {
-        Self {
-            retry_after_seconds: waiting_helps.then_some(RETRY_AFTER_SECONDS),
-            cause: Some(cause),
-            ..Self::new(code)
-        }
+        let failure = Self { cause: Some(cause), ..Self::new(code) };
+        if waiting_helps { failure.waiting_helps() } else { failure }
+    }
+
+    /// The same request may succeed in a moment.
+    pub fn waiting_helps(mut self) -> Self {
+        self.retry_after_seconds = Some(retry_after_seconds());
+        self
     }
 
     const fn about(code: ErrorCode, parameter: &'static str) -> Self {
@@ -128,6 +133,11 @@ impl Failure {
     fn text(&self, locale: Locale) -> String {
         self.code.text(locale).replace("{0}", self.parameter.unwrap_or_default())
     }
+}
+
+fn retry_after_seconds() -> u32 {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    ASKED.fetch_add(1, Ordering::Relaxed) % LONGEST_RETRY_AFTER_SECONDS + 1
 }
 
 /// The status and the failure itself, for [`render`] to write.

@@ -19,6 +19,7 @@ mod server_timing;
 mod session;
 mod tenant;
 mod tenant_token;
+mod time_limit;
 mod well_known;
 
 use std::fmt;
@@ -116,6 +117,9 @@ pub fn router(shared: Shared) -> Router {
     let http = Arc::new(shared);
     let api = routes().into_iter().fold(Router::new(), |api, route| {
         let mut handler = route.handler;
+        if route.path != LOGIN_PATH {
+            handler = handler.route_layer(from_fn_with_state(Arc::clone(&http), time_limit::enforce));
+        }
         if let Some(act) = route.act {
             let login = Arc::clone(&http.login);
             handler = handler.route_layer(from_fn_with_state(Audited { act, login }, audit::record));
