@@ -71,20 +71,25 @@ impl Load {
     }
 
     /// A complete request with a token that was never used.
-    pub fn request(&self) -> Vec<u8> {
-        let (mut request, token_at) = template();
-        self.put_token(&mut request[token_at..]);
+    pub fn request(&self) -> Request {
+        let mut request = Request::template();
+        self.renew(&mut request);
         request
     }
 
+    /// Gives the request another such token.
+    pub fn renew(&self, request: &mut Request) {
+        self.put_token(&mut request.bytes[request.token_at..]);
+    }
+
     async fn log_in_again_and_again(self, server: SocketAddr, state: Arc<State>) -> Vec<Duration> {
-        let (mut request, token_at) = template();
+        let mut request = Request::template();
         let mut latencies = Vec::new();
         let mut connection = Connection::open(server).await;
         while !state.stopping.load(Ordering::Relaxed) {
-            self.put_token(&mut request[token_at..]);
+            self.renew(&mut request);
             let started = Instant::now();
-            let answer = connection.log_in(&request).await;
+            let answer = connection.log_in(&request.bytes).await;
             let counter = if answer.logged_in { &state.logged_in } else { &state.refused };
             counter.fetch_add(1, Ordering::Relaxed);
             if state.measuring.load(Ordering::Relaxed) {
@@ -129,41 +134,50 @@ impl Running {
 }
 
 /// A request, and where in it the token goes.
-fn template() -> (Vec<u8>, usize) {
-    let token = "A9/+".repeat(TOKEN_BYTES / 4);
-    let body = format!(r#"{{"access_token":"{token}"}}"#);
-    let head = format!(
-        "POST {LOGIN_PATH} HTTP/1.1\r\nHost: login.example.com\r\nContent-Type: application/json\r\n\
+pub struct Request {
+    pub bytes: Vec<u8>,
+    token_at: usize,
+}
+
+impl Request {
+    fn template() -> Self {
+        let token = "A9/+".repeat(TOKEN_BYTES / 4);
+        let body = format!(r#"{{"access_token":"{token}"}}"#);
+        let head = format!(
+            "POST {LOGIN_PATH} HTTP/1.1\r\nHost: login.example.com\r\nContent-Type: application/json\r\n\
          X-client-id: {DEMO_CLIENT_ID}\r\nX-operating-sys-version: iOS 18.5\r\n\
          X-device-fingerprint: 5f0c6f1e-5f5f-4c5b-9a3e-0f6a2b8f8a11\r\n\
          X-agent: Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15\r\n\
          X-device-ip: 203.0.113.7\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    let request = [head.into_bytes(), body.into_bytes()].concat();
-    let token_at = find(&request, token.as_bytes()).unwrap();
-    (request, token_at)
+            body.len()
+        );
+        let bytes = [head.into_bytes(), body.into_bytes()].concat();
+        let token_at = find(&bytes, token.as_bytes()).unwrap();
+        Self { bytes, token_at }
+    }
 }
 
-struct Answer {
-    logged_in: bool,
+pub struct Answer {
+    pub logged_in: bool,
+    /// Of a login that was refused: its token may be used again.
+    pub unspent: bool,
     /// The connection is closed after it.
-    last: bool,
+    pub last: bool,
 }
 
-struct Connection {
+pub struct Connection {
     stream: TcpStream,
     answer: Vec<u8>,
 }
 
 impl Connection {
-    async fn open(server: SocketAddr) -> Self {
+    pub async fn open(server: SocketAddr) -> Self {
         let stream = TcpStream::connect(server).await.expect("the server accepts connections");
         stream.set_nodelay(true).unwrap();
         Self { stream, answer: Vec::with_capacity(8 * 1024) }
     }
 
-    async fn log_in(&mut self, request: &[u8]) -> Answer {
+    pub async fn log_in(&mut self, request: &[u8]) -> Answer {
         self.stream.write_all(request).await.unwrap();
         self.answer.clear();
         loop {
@@ -177,6 +191,7 @@ impl Connection {
             }
             return Answer {
                 logged_in: head.starts_with("HTTP/1.1 200 "),
+                unspent: header(head, "x-access-token-state: ") == Some("unspent"),
                 last: header(head, "connection: ") == Some("close"),
             };
         }

@@ -14,6 +14,7 @@
 //! cargo bench --bench login -- --quick               one short round
 //! cargo bench --bench login -- ONECLICK_LOGIN__MAX_BATCH=16     one more variant, with these variables (A=1,B=2)
 //! cargo bench --bench login -- --other PATH          one more variant: another build of the program
+//! cargo bench --bench login -- --overload            what becomes of more logins than the server can do
 //! ```
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "it prints what it measured, or stops and says why not")]
@@ -21,6 +22,8 @@
 mod database;
 mod figures;
 mod load;
+mod open_loop;
+mod overload;
 mod peer;
 mod process;
 mod program;
@@ -82,10 +85,17 @@ fn main() {
         println!("nothing is measured: run it with `cargo bench --bench login`");
         return;
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    if take(&mut arguments, overload::AS_PEER) {
+        return runtime.block_on(overload::be_the_peer());
+    }
+    if take(&mut arguments, "--overload") {
+        return runtime.block_on(overload::measure(&arguments));
+    }
     let effort = if take(&mut arguments, "--quick") { QUICK } else { FULL };
     let variants = variants(&arguments);
     // One thread for load and peer: what they take is not left for what is measured.
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    runtime.block_on(async {
         measure_logins(&variants, &effort).await;
         start::measure(effort.starts).await;
     });

@@ -21,6 +21,10 @@ impl Process {
         Self(id)
     }
 
+    pub const fn id(self) -> u32 {
+        self.0
+    }
+
     pub fn parent(self) -> Self {
         Self(stat(self.0).expect("the process runs").parent)
     }

@@ -47,7 +47,7 @@ fn start(folder: &Path, load: &Load) -> (Program, Duration) {
             }
         }
     };
-    stream.write_all(&request).unwrap();
+    stream.write_all(&request.bytes).unwrap();
     let mut answer = vec![0; 16 * 1024];
     let read = stream.read(&mut answer).unwrap();
     let taken = started.elapsed();

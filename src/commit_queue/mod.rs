@@ -6,6 +6,7 @@
 //! anything. A commit that fails is tried again, on fresh connections, for as long as its login's deadline allows.
 
 mod breaker;
+mod limit;
 mod writer;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedSender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use crate::clock::Clock;
@@ -21,6 +22,7 @@ use crate::deadline::Deadline;
 use crate::store::{NewSession, OpenSessions, Outcome, StoreError};
 
 use breaker::{Breaker, Entry};
+use limit::DelayLimit;
 use writer::Writers;
 
 /// How long a login, its token unspent, waits for what becomes of a batch that is out for long. A disk that hesitates
@@ -29,7 +31,7 @@ const STALL_PATIENCE: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
-    /// Logins between admission and their commit.
+    /// The most logins between admission and their commit.
     pub places: usize,
     /// The most logins one commit carries.
     pub max_batch: usize,
@@ -41,13 +43,13 @@ pub struct Config {
 #[derive(Clone)]
 pub struct CommitQueue {
     jobs: UnboundedSender<Job>,
-    places: Arc<Semaphore>,
     shared: Arc<Shared>,
 }
 
 /// What admission and the writers share.
 struct Shared {
     breaker: Breaker,
+    limit: DelayLimit,
     /// Logins whose number is known and that wait for their commit.
     waiting: AtomicUsize,
     config: Config,
@@ -61,9 +63,14 @@ struct Job {
 
 struct Waiter {
     answer: oneshot::Sender<Result<Outcome, CommitError>>,
+    /// When it was handed in; `None` once its batch has set out.
+    since: Option<Instant>,
     _waiting: Waiting,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
+
+/// Given back when it is dropped.
+struct Place(Arc<Shared>);
 
 /// Counts a job for as long as it is there.
 struct Waiting(Arc<Shared>);
@@ -71,7 +78,7 @@ struct Waiting(Arc<Shared>);
 /// A place in the queue.
 pub struct Ticket {
     queue: CommitQueue,
-    place: OwnedSemaphorePermit,
+    place: Place,
     trial: Option<Trial>,
 }
 
@@ -86,8 +93,8 @@ struct Trial {
 pub enum Refused {
     #[error("the database takes no sessions")]
     Failing,
-    #[error("the commit queue is full")]
-    Full,
+    #[error("more logins are under way than are answered in time")]
+    Overloaded,
 }
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -116,10 +123,15 @@ impl CommitQueue {
     /// Starts the writers; they end once every clone of this is gone and the queue is empty.
     pub fn start(store: Arc<dyn OpenSessions>, clock: Clock, config: Config) -> Self {
         let (jobs, queue) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared { breaker: Breaker::default(), waiting: AtomicUsize::new(0), config });
+        let shared = Arc::new(Shared {
+            breaker: Breaker::default(),
+            limit: DelayLimit::new(config.places),
+            waiting: AtomicUsize::new(0),
+            config,
+        });
+        tokio::spawn(limit::keep_adjusting(Arc::downgrade(&shared)));
         Writers::start(store, clock, Arc::clone(&shared), (jobs.downgrade(), queue));
-        let places = Semaphore::new(config.places.min(Semaphore::MAX_PERMITS));
-        Self { jobs, places: Arc::new(places), shared }
+        Self { jobs, shared }
     }
 
     /// Takes a place in the queue, at once or not at all.
@@ -129,18 +141,18 @@ impl CommitQueue {
             Entry::Trial(number) => Some(Trial { shared: Arc::clone(&self.shared), number }),
             Entry::Refused => return Err(Refused::Failing),
         };
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refused::Full)?;
+        let place = Place::take(&self.shared).ok_or(Refused::Overloaded)?;
         Ok(Ticket { queue: self.clone(), place, trial })
     }
 
     /// Places taken: each from the admission of a login to its commit.
     pub fn taken(&self) -> usize {
-        self.limit() - self.places.available_permits()
+        self.shared.limit.taken()
     }
 
-    /// How many places there are.
+    /// How many places there are at the moment: as many as are answered in time.
     pub fn limit(&self) -> usize {
-        self.shared.config.places
+        self.shared.limit.current()
     }
 
     /// False from a failed batch to the next one that is committed.
@@ -182,7 +194,8 @@ impl Ticket {
     pub async fn commit(self, session: NewSession, deadline: Deadline) -> Result<Outcome, CommitError> {
         let Self { queue, place, trial } = self;
         let (answer, outcome) = oneshot::channel();
-        let waiter = Waiter { answer, _waiting: Waiting::new(&queue.shared), _place: place };
+        let since = Some(Instant::now());
+        let waiter = Waiter { answer, since, _waiting: Waiting::new(&queue.shared), _place: place };
         queue.jobs.send(Job { session, waiter }).map_err(|_| CommitError::Ended)?;
         let outcome = deadline.limit(outcome).await;
         drop(trial);
@@ -204,6 +217,18 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Place {
+    fn take(shared: &Arc<Shared>) -> Option<Self> {
+        shared.limit.take().then(|| Self(Arc::clone(shared)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.limit.give_back();
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::*;
@@ -296,7 +297,7 @@ async fn admission_ends_with_the_queue_and_comes_back_with_a_place() {
     let store = ObedientStore::closed();
     let queue = start(&store);
     let mut admitted: Vec<_> = (0..8).map(|_| queue.admit().unwrap()).collect();
-    assert_eq!(queue.admit().unwrap_err(), Refused::Full);
+    assert_eq!(queue.admit().unwrap_err(), Refused::Overloaded);
     drop(admitted.pop());
     assert!(queue.admit().is_ok());
 }

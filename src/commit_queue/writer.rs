@@ -107,6 +107,7 @@ impl Writers {
             if self.shared.breaker.is_open() {
                 // One login at a time is tried, and no other writer tries meanwhile.
                 sleep_until(queue.tried_at + TRY_INTERVAL).await;
+                jobs.iter_mut().for_each(|job| job.waiter.since = None);
                 if let Some(batch) = Batch::of_waiting(&mut jobs) {
                     self.write(batch).await;
                 }
@@ -124,10 +125,19 @@ impl Writers {
                 jobs.push(job);
             }
             drop(queue);
+            self.note_waits(&mut jobs);
             if let Some(batch) = Batch::of_waiting(&mut jobs) {
                 self.write(batch).await;
             }
             drop(turn);
+        }
+    }
+
+    /// How long each waited until now, for the limit of logins under way; at its first try only.
+    fn note_waits(&self, jobs: &mut [Job]) {
+        let now = Instant::now();
+        for since in jobs.iter_mut().filter_map(|job| job.waiter.since.take()) {
+            self.shared.limit.waited(now - since);
         }
     }
 
