@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::commit_queue::{self, CommitQueue};
 use crate::housekeeping;
 use crate::http::management::Management;
-use crate::http::{self, Docs, Shared};
+use crate::http::{self, Docs, LoadShedding, Shared};
 use crate::id_token::IdTokens;
 use crate::ids::ClientId;
 use crate::keys::{self, Keys, KeysError, Timing};
@@ -176,6 +176,12 @@ impl App {
     /// The public routes.
     pub fn router(&self) -> Router {
         http::router(self.http.clone())
+    }
+
+    /// What turns logins away before they reach the routes.
+    pub fn load_shedding(&self, settings: &Settings) -> LoadShedding {
+        let (queue, counter) = (self.watched.commit_queue.clone(), self.http.metrics.requests.turned_away.clone());
+        LoadShedding::new(queue, counter, self.watched.clock.clone(), settings.i18n.default_locale)
     }
 
     /// Starts what keeps the snapshots fresh and readiness true; it runs until the runtime ends.

@@ -3,7 +3,7 @@
 //!
 //! `axum::serve` waits for a silent client for ever and accepts requests without a `Host`; so this is our own loop over
 //! hyper's HTTP/1.1. HTTP/2 and TLS end at the gateway. It must not know the routes, the settings or the contract's
-//! error bodies: what it refuses is rendered by a function that it is given.
+//! error bodies: what is refused before the routes is rendered by the [`Doorkeeper`] that it is given.
 
 use std::fmt;
 use std::io;
@@ -44,8 +44,16 @@ pub struct Config {
     pub drain_timeout: Duration,
 }
 
-/// Renders the answer to a request that has no `Host`, an empty one or several. The connection is closed after it.
-pub type RefuseHost = Arc<dyn Fn(&request::Parts) -> Response + Send + Sync>;
+/// Answers requests before the routes do.
+pub trait Doorkeeper: Send + Sync {
+    /// The answer to a request that has no `Host`, an empty one or several. The connection is closed after it.
+    fn refuse_host(&self, request: &request::Parts) -> Response;
+
+    /// The answer to a request that is not let in now; its body has not been read. `None` lets it in.
+    fn turn_away(&self, _request: &request::Parts) -> Option<Response> {
+        None
+    }
+}
 
 /// How the end went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +68,7 @@ pub struct Server {
     listener: TcpListener,
     router: Router,
     config: Config,
-    refuse_host: RefuseHost,
+    doorkeeper: Arc<dyn Doorkeeper>,
 }
 
 impl fmt::Debug for Server {
@@ -70,8 +78,8 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    pub fn new(listener: TcpListener, router: Router, config: Config, refuse_host: RefuseHost) -> Self {
-        Self { listener, router, config, refuse_host }
+    pub fn new(listener: TcpListener, router: Router, config: Config, doorkeeper: Arc<dyn Doorkeeper>) -> Self {
+        Self { listener, router, config, doorkeeper }
     }
 
     /// # Errors
@@ -83,9 +91,9 @@ impl Server {
     /// Serves until `shutdown` has run its course, which it does by itself once begun: after `drain_delay` the listener
     /// is closed, after `drain_timeout` what is left is cut. Must not be dropped before: that cuts everything.
     pub async fn run(self, shutdown: Shutdown) -> Ended {
-        let Self { listener, router, config, refuse_host } = self;
+        let Self { listener, router, config, doorkeeper } = self;
         let address = listener.local_addr().ok().map(tracing::field::display);
-        let engine = Engine::new(router, &config, refuse_host, shutdown.clone());
+        let engine = Engine::new(router, &config, doorkeeper, shutdown.clone());
         let mut connections = Connections::new(Arc::new(engine), config.max_connections);
 
         let drained = async {

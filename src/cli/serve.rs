@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::request::Parts;
+use axum::response::Response;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::CliError;
@@ -13,10 +15,11 @@ use crate::app::{self, App, StartError};
 use crate::clock::Clock;
 use crate::error_chain::Chain;
 use crate::http::management::{self, Management};
-use crate::http::{self, DOCS_PATH, LOGIN_PATH};
+use crate::http::{self, DOCS_PATH, LOGIN_PATH, LoadShedding};
+use crate::locale::Locale;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
-use crate::server::{self, Phase, Server, Shutdown};
+use crate::server::{self, Doorkeeper, Phase, Server, Shutdown};
 use crate::settings::{DEMO_CLIENT_ID, Environment, Provider, Settings};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
@@ -56,7 +59,7 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
         lost_log_lines: telemetry::lost_lines,
     };
     let management_end = Shutdown::new();
-    let management = serve_on(management, management::router(shown.clone()), &settings);
+    let management = serve_on(management, management::router(shown.clone()), &settings, None);
     let management = tokio::spawn(management.run(management_end.clone()));
 
     let app = tokio::select! {
@@ -72,7 +75,8 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
         draining.reached(Phase::Draining).await;
         readiness.drain();
     });
-    let ended = serve_on(public, app.router(), &settings).run(shutdown.clone()).await;
+    let shedding = app.load_shedding(&settings);
+    let ended = serve_on(public, app.router(), &settings, Some(shedding)).run(shutdown.clone()).await;
     let close = async {
         app.close().await;
         management_end.advance(Phase::Closing);
@@ -90,14 +94,26 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
     Ok(())
 }
 
-fn serve_on(listener: TcpListener, router: Router, settings: &Settings) -> Server {
-    let locale = settings.i18n.default_locale;
-    Server::new(
-        listener,
-        router,
-        limits(settings),
-        Arc::new(move |parts| http::refuse_host(parts, locale, Clock::system().now())),
-    )
+fn serve_on(listener: TcpListener, router: Router, settings: &Settings, shedding: Option<LoadShedding>) -> Server {
+    let door = Door { locale: settings.i18n.default_locale, shedding };
+    Server::new(listener, router, limits(settings), Arc::new(door))
+}
+
+/// What a listener refuses before its routes.
+struct Door {
+    locale: Locale,
+    /// Where logins come in.
+    shedding: Option<LoadShedding>,
+}
+
+impl Doorkeeper for Door {
+    fn refuse_host(&self, request: &Parts) -> Response {
+        http::refuse_host(request, self.locale, Clock::system().now())
+    }
+
+    fn turn_away(&self, request: &Parts) -> Option<Response> {
+        self.shedding.as_ref()?.turn_away(request)
+    }
 }
 
 /// A port that is ours and does not listen yet: a connection is refused, not left waiting, until the app is open.

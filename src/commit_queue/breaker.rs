@@ -77,6 +77,14 @@ impl Breaker {
         }
     }
 
+    /// Whether [`Breaker::enter`] would not refuse.
+    pub fn lets_in(&self, waiting: usize, now: Instant) -> bool {
+        match &*self.state() {
+            State::Closed | State::Stalled { .. } => true,
+            State::Open(open) => open.may_try(waiting, now),
+        }
+    }
+
     /// The trial has ended, by whatever way; if it was committed or failed, that is known already.
     pub fn trial_ended(&self, number: u64) {
         if let State::Open(open) = &mut *self.state()
@@ -177,9 +185,13 @@ impl Breaker {
 }
 
 impl Open {
-    fn enter(&mut self, waiting: usize, now: Instant) -> Entry {
+    fn may_try(&self, waiting: usize, now: Instant) -> bool {
         let busy = self.trial.is_some_and(|(_, since)| now - since < TRIAL_PATIENCE);
-        if !self.probed || waiting > 0 || busy || now < self.not_before {
+        self.probed && waiting == 0 && !busy && now >= self.not_before
+    }
+
+    fn enter(&mut self, waiting: usize, now: Instant) -> Entry {
+        if !self.may_try(waiting, now) {
             return Entry::Refused;
         }
         self.trials += 1;

@@ -145,6 +145,11 @@ impl CommitQueue {
         Ok(Ticket { queue: self.clone(), place, trial })
     }
 
+    /// Whether [`CommitQueue::admit`] is likely to give a place. Takes none.
+    pub fn has_room(&self) -> bool {
+        self.shared.limit.has_room() && self.shared.breaker.lets_in(self.shared.waiting(), Instant::now())
+    }
+
     /// Places taken: each from the admission of a login to its commit.
     pub fn taken(&self) -> usize {
         self.shared.limit.taken()

@@ -8,6 +8,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
@@ -130,12 +131,17 @@ impl Failure {
         failed.then(code)
     }
 
+    /// The body that the contract gives it.
+    pub(super) fn contract_body(&self, locale: Locale) -> Bytes {
+        json(&Body::Contract { error_code: self.code.number(), error_msg: &self.text(locale) })
+    }
+
     fn text(&self, locale: Locale) -> String {
         self.code.text(locale).replace("{0}", self.parameter.unwrap_or_default())
     }
 }
 
-fn retry_after_seconds() -> u32 {
+pub(super) fn retry_after_seconds() -> u32 {
     static ASKED: AtomicU32 = AtomicU32::new(0);
     ASKED.fetch_add(1, Ordering::Relaxed) % LONGEST_RETRY_AFTER_SECONDS + 1
 }
@@ -258,15 +264,13 @@ pub async fn render(State(http): State<Http>, request: Request, next: Next) -> R
 }
 
 fn write(response: &mut Response, failure: &Failure, locale: Locale, form: Form) {
-    let text = failure.text(locale);
     let body = match form {
-        Form::Login | Form::Other => Body::Contract { error_code: failure.code.number(), error_msg: &text },
-        Form::TenantToken if failure.code.status() >= 500 => Body::OAuth { error: "temporarily_unavailable" },
-        Form::TenantToken => Body::OAuth { error: failure.oauth_error.unwrap_or("invalid_request") },
+        Form::Login | Form::Other => failure.contract_body(locale),
+        Form::TenantToken if failure.code.status() >= 500 => json(&Body::OAuth { error: "temporarily_unavailable" }),
+        Form::TenantToken => json(&Body::OAuth { error: failure.oauth_error.unwrap_or("invalid_request") }),
     };
-    let json = serde_json::to_vec(&body).expect("strings always serialize");
     *response.status_mut() = StatusCode::from_u16(failure.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    *response.body_mut() = json.into();
+    *response.body_mut() = body.into();
 
     let headers = response.headers_mut();
     headers.remove(CONTENT_LENGTH);
@@ -288,8 +292,12 @@ fn write(response: &mut Response, failure: &Failure, locale: Locale, form: Form)
     }
 }
 
+fn json(body: &Body<'_>) -> Bytes {
+    serde_json::to_vec(body).expect("strings always serialize").into()
+}
+
 /// `X-L`, where it is there once and names a language we speak.
-fn language(headers: &HeaderMap) -> Option<Locale> {
+pub(super) fn language(headers: &HeaderMap) -> Option<Locale> {
     let mut values = headers.get_all(LANGUAGE).iter();
     let (first, None) = (values.next()?, values.next()) else { return None };
     Locale::from_tag(first.to_str().ok()?)

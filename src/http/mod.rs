@@ -9,6 +9,7 @@ mod device;
 mod docs;
 mod error;
 mod json;
+mod load_shedding;
 mod login;
 pub mod management;
 pub mod openapi;
@@ -48,6 +49,7 @@ use crate::trace::Recorder;
 
 pub use docs::{Docs, PAGE_PATH as DOCS_PATH, document};
 pub use error::refuse_host;
+pub use load_shedding::LoadShedding;
 
 pub const LOGIN_PATH: &str = "/api/v2/sdk/login/aliyun-mobile-auth";
 pub const JWKS_PATH: &str = "/api/v1/oauth2/keys";

@@ -24,6 +24,8 @@ pub struct RequestMetrics {
     durations: Histograms<RouteLabels>,
     logins: Family<LoginLabels, Counter>,
     over_limit: Family<LimitLabels, Counter>,
+    /// For who turns logins away before they are read.
+    pub turned_away: Counter,
     jwks_requests: Counter,
     clients: ClientLabels,
 }
@@ -73,6 +75,7 @@ impl RequestMetrics {
             durations: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
             logins: Family::default(),
             over_limit,
+            turned_away: Counter::default(),
             jwks_requests: Counter::default(),
             clients: clients.clone(),
         }
@@ -88,6 +91,11 @@ impl RequestMetrics {
             "oneclick_logins_over_limit",
             "Logins that were refused because a limit was reached, by limit",
             self.over_limit.clone(),
+        );
+        registry.register(
+            "oneclick_logins_turned_away",
+            "Logins that were refused before their body was read: overload, or a database that takes no sessions",
+            self.turned_away.clone(),
         );
         registry.register("oneclick_http_requests", "Requests that were answered", self.requests.clone());
         registry.register(

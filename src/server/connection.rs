@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::client_io::{Activity, ClientIo};
 use super::request_service::RequestService;
 use super::shutdown::{Phase, Shutdown};
-use super::{Config, RefuseHost};
+use super::{Config, Doorkeeper};
 
 /// A request's line and headers. Also what hyper buffers of a body or an answer.
 const MAX_BUFFER_BYTES: usize = 16 * 1024;
@@ -28,7 +28,7 @@ const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// What all connections of a listener share.
 pub(super) struct Engine {
     pub(super) router: Router,
-    pub(super) refuse_host: RefuseHost,
+    pub(super) doorkeeper: Arc<dyn Doorkeeper>,
     pub(super) shutdown: Shutdown,
     http: http1::Builder,
     header_timeout: Duration,
@@ -43,7 +43,7 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    pub(super) fn new(router: Router, config: &Config, refuse_host: RefuseHost, shutdown: Shutdown) -> Self {
+    pub(super) fn new(router: Router, config: &Config, doorkeeper: Arc<dyn Doorkeeper>, shutdown: Shutdown) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             // hyper has one timer for an idle connection and for a head; the head's own is in `ClientIo`.
@@ -53,7 +53,7 @@ impl Engine {
         Self {
             // Done once here, or axum does it for every request.
             router: router.with_state(()),
-            refuse_host,
+            doorkeeper,
             shutdown,
             http,
             header_timeout: config.header_timeout,

@@ -8,13 +8,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::ConnectInfo;
 use axum::http::header::{CONNECTION, HOST};
 use axum::http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::time::timeout;
 use tower::Service;
 
 use super::client_io::Activity;
@@ -49,27 +52,48 @@ impl hyper::service::Service<Request<Incoming>> for RequestService {
         let peer = self.peer;
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            let body_ended = Arc::new(AtomicBool::new(body.is_end_stream()));
             parts.extensions.insert(ConnectInfo(peer));
-            let refused = !names_one_host(parts.version, &parts.headers);
-            let mut response = if refused {
-                (engine.refuse_host)(&parts)
+            let doorkeeper = &engine.doorkeeper;
+            // Whether a body was left unread, too: hyper closes by itself after one, but only after it has promised to
+            // stay, and a gateway would send the next request into a closed connection.
+            let (mut response, closes) = if !names_one_host(parts.version, &parts.headers) {
+                (doorkeeper.refuse_host(&parts), true)
+            } else if let Some(response) = doorkeeper.turn_away(&parts) {
+                (response, !is_discarded(body).await)
             } else {
+                let body_ended = Arc::new(AtomicBool::new(body.is_end_stream()));
                 let body = RequestBody { body, ended: body_ended.clone() };
                 match engine.router.clone().call(Request::from_parts(parts, body)).await {
-                    Ok(response) => response,
+                    Ok(response) => (response, !body_ended.load(Ordering::Relaxed)),
                     Err(never) => match never {},
                 }
             };
-            // hyper closes by itself after a body that nobody read, but only after it has promised to stay: a gateway
-            // would send the next request into a closed connection.
-            let unread = !body_ended.load(Ordering::Relaxed);
-            if refused || unread || worn_out || engine.shutdown.draining() {
+            if closes || worn_out || engine.shutdown.draining() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| AnswerBody { body, _in_flight: in_flight }))
         })
     }
+}
+
+/// Reads what is left of a request that was answered already, where that is little and on its way. Returns whether the
+/// connection can be kept.
+async fn is_discarded(mut body: Incoming) -> bool {
+    const MOST_BYTES: u64 = 16 * 1024;
+    const PATIENCE: Duration = Duration::from_millis(20);
+    if body.is_end_stream() {
+        return true;
+    }
+    if body.size_hint().upper().is_none_or(|bytes| bytes > MOST_BYTES) {
+        return false;
+    }
+    let discard = async {
+        while let Some(frame) = body.frame().await {
+            frame?;
+        }
+        Ok::<_, hyper::Error>(())
+    };
+    matches!(timeout(PATIENCE, discard).await, Ok(Ok(())))
 }
 
 /// RFC 9112, 3.2: exactly one `Host` in HTTP/1.1. HTTP/1.0 may do without, but two are two opinions there as well.

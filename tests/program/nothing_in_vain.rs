@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use oneclick_login::http::LOGIN_PATH;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, SqliteConnection};
 use tokio::task::JoinSet;
@@ -277,4 +278,28 @@ async fn a_failover_that_is_over_in_time_costs_no_token_at_all() {
         subject.program.wait_until_ready().await;
         sleep(Duration::from_millis(200)).await;
     }
+}
+
+#[tokio::test]
+async fn a_login_that_cannot_begin_is_turned_away_before_its_body_is_read() {
+    let database = postgres::database().await;
+    let forwarder = Forwarder::start(&database, State::Through).await;
+    let subject = Subject::on(Setup::on(forwarder.url()).impatient(), Rows::Postgres(database.url())).await;
+    forwarder.turn(State::Down).await;
+    let first = subject.program.log_in("ok-13900000001-first").await;
+    assert_eq!(first.header("x-access-token-state"), Some("unknown"), "it found out");
+    let head = format!("POST {LOGIN_PATH} HTTP/1.1\r\nHost: a\r\nX-L: zh\r\nContent-Length: 100\r\n\r\n");
+    let answer = subject.program.raw(head.as_bytes()).await.to_lowercase();
+    assert!(answer.starts_with("http/1.1 500 "), "{answer}");
+    for part in ["x-access-token-state: unspent", "retry-after: ", "x-request-id: ", "connection: close", "系统繁忙"]
+    {
+        assert!(answer.contains(part), "{part}: {answer}");
+    }
+    let turned_away = async || subject.program.scrape().await.value("oneclick_logins_turned_away_total", &[]);
+    assert_eq!(turned_away().await, 1.0);
+    let second = subject.program.log_in("ok-13900000001-second").await;
+    assert_eq!((second.error_code().as_str(), turned_away().await), ("IDAAS.SDK.COM.0002", 2.0));
+    let lines = subject.program.log_lines();
+    let told = lines.iter().find(|line| line["message"] == "logins are turned away, unspent").unwrap();
+    assert_eq!((&told["cause"], &told["logins"]), (&"the database takes no sessions".into(), &1.into()));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::{PATIENCE, Running, config};
+use super::{GET, PATIENCE, Running, config};
 
 const MEBIBYTE: usize = 1024 * 1024;
 
@@ -84,4 +84,30 @@ async fn a_body_that_is_wanted_is_asked_for() {
     let answer = client.answer().await;
     assert_eq!(answer.text(), "3");
     assert!(!answer.closes());
+}
+
+/// What is turned away at the door costs little, on either side: the connection stays where the body is small.
+#[tokio::test]
+async fn a_request_that_is_turned_away_keeps_its_connection_if_its_body_has_come() {
+    let server = Running::start(config()).await;
+    let mut client = server.connect().await;
+    for body in ["", "{}", &"x".repeat(4_000)] {
+        let head = format!("POST /full HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+        client.send(&[head.as_bytes(), body.as_bytes(), GET].concat()).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.text(), answer.closes()), (503, "full", false));
+        assert_eq!(client.answer().await.text(), "ok", "the next request is not taken for the body");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_turned_away_is_answered_before_its_body_comes() {
+    let server = Running::start(config()).await;
+    for length in ["Content-Length: 10", "Content-Length: 20000", "Transfer-Encoding: chunked"] {
+        let mut client = server.connect().await;
+        client.send(format!("POST /full HTTP/1.1\r\nHost: a\r\n{length}\r\n\r\n").as_bytes()).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.text(), answer.closes()), (503, "full", true), "{length}");
+        assert_eq!(client.until_closed().await.bytes, b"", "{length}");
+    }
 }

@@ -17,9 +17,10 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path};
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use oneclick_login::server::{Config, Ended, Server, Shutdown};
+use oneclick_login::server::{Config, Doorkeeper, Ended, Server, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -73,8 +74,19 @@ async fn panics() -> &'static str {
 }
 
 fn server(listener: TcpListener, config: Config, router: Router) -> Server {
-    let refuse = |_: &axum::http::request::Parts| (StatusCode::BAD_REQUEST, "which host?").into_response();
-    Server::new(listener, router, config, Arc::new(refuse))
+    Server::new(listener, router, config, Arc::new(Door))
+}
+
+struct Door;
+
+impl Doorkeeper for Door {
+    fn refuse_host(&self, _: &Parts) -> Response {
+        (StatusCode::BAD_REQUEST, "which host?").into_response()
+    }
+
+    fn turn_away(&self, request: &Parts) -> Option<Response> {
+        (request.uri.path() == "/full").then(|| (StatusCode::SERVICE_UNAVAILABLE, "full").into_response())
+    }
 }
 
 struct Running {
