@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 mod accept;
 mod client_io;
 mod connection;
+mod head_scan;
 mod request_service;
 mod shutdown;
 
@@ -46,13 +47,22 @@ pub struct Config {
 
 /// Answers requests before the routes do.
 pub trait Doorkeeper: Send + Sync {
-    /// The answer to a request that has no `Host`, an empty one or several. The connection is closed after it.
-    fn refuse_host(&self, request: &request::Parts) -> Response;
+    /// The answer to a request that the routes must not see. The connection is closed after it.
+    fn refuse(&self, request: &request::Parts, malformed: Malformed) -> Response;
 
     /// The answer to a request that is not let in now; its body has not been read. `None` lets it in.
     fn turn_away(&self, _request: &request::Parts) -> Option<Response> {
         None
     }
+}
+
+/// What is wrong with a request that HTTP's grammar lets pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// It has no `Host`, an empty one or several.
+    Host,
+    /// It gives the length of its body in two ways.
+    Length,
 }
 
 /// How the end went.

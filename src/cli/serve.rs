@@ -19,7 +19,7 @@ use crate::http::{self, DOCS_PATH, LOGIN_PATH, LoadShedding};
 use crate::locale::Locale;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
-use crate::server::{self, Doorkeeper, Phase, Server, Shutdown};
+use crate::server::{self, Doorkeeper, Malformed, Phase, Server, Shutdown};
 use crate::settings::{DEMO_CLIENT_ID, Environment, Provider, Settings};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
@@ -107,8 +107,12 @@ struct Door {
 }
 
 impl Doorkeeper for Door {
-    fn refuse_host(&self, request: &Parts) -> Response {
-        http::refuse_host(request, self.locale, Clock::system().now())
+    fn refuse(&self, request: &Parts, malformed: Malformed) -> Response {
+        let header = match malformed {
+            Malformed::Host => "Host",
+            Malformed::Length => "Transfer-Encoding",
+        };
+        http::refuse_malformed(request, header, self.locale, Clock::system().now())
     }
 
     fn turn_away(&self, request: &Parts) -> Option<Response> {

@@ -303,16 +303,16 @@ pub(super) fn language(headers: &HeaderMap) -> Option<Locale> {
     Locale::from_tag(first.to_str().ok()?)
 }
 
-/// Answers a request without exactly one `Host`, which never reaches the router and its layers.
-pub fn refuse_host(parts: &Parts, default_locale: Locale, now: OffsetDateTime) -> Response {
-    let failure = Failure::format("Host").closing();
+/// Answers a request that never reaches the router and its layers: what is said by `header` is missing or ambiguous.
+pub fn refuse_malformed(parts: &Parts, header: &'static str, default_locale: Locale, now: OffsetDateTime) -> Response {
+    let failure = Failure::format(header).closing();
     let mut response = StatusCode::BAD_REQUEST.into_response();
     let locale = language(&parts.headers).unwrap_or(default_locale);
     write(&mut response, &failure, locale, Form::of(parts.uri.path()));
     let id = HeaderId::of(&parts.headers, now);
     let trace_id = Trace::begin(caller_of(&parts.headers), None).id();
     audit::record_unrouted(parts, &id.0, trace_id, failure.code);
-    tracing::info!(request.id = %id.0, trace.id = %trace_id, error.code = failure.code.number(), "request without one host");
+    tracing::info!(request.id = %id.0, trace.id = %trace_id, error.code = failure.code.number(), header, "malformed request");
     id.write(response.headers_mut());
     response
 }

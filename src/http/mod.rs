@@ -48,7 +48,7 @@ use crate::tenant::Tenants;
 use crate::trace::Recorder;
 
 pub use docs::{Docs, PAGE_PATH as DOCS_PATH, document};
-pub use error::refuse_host;
+pub use error::refuse_malformed;
 pub use load_shedding::LoadShedding;
 
 pub const LOGIN_PATH: &str = "/api/v2/sdk/login/aliyun-mobile-auth";

@@ -5,13 +5,15 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+use super::head_scan::HeadScan;
 
 /// What is read and thrown away after the last answer. Enough for a client that was just sending its body; more would
 /// let anyone who ignores the answer keep us reading.
@@ -29,6 +31,12 @@ const BUSY: u8 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Activity {
     state: AtomicU8,
+    /// Heads that began with bytes of their own, and were looked at as they came.
+    heads: AtomicU32,
+    /// The last of them gives the length of its body in two ways.
+    two_lengths: AtomicBool,
+    /// What came together with the end of the last of them.
+    bytes_behind: AtomicUsize,
     shut_down: AtomicBool,
 }
 
@@ -47,6 +55,18 @@ impl Activity {
         self.state.store(IDLE, Ordering::Relaxed);
     }
 
+    /// Whether the `nth` request's head gives the length of its body in two ways, or may do so: it came together with the
+    /// end of another request, where no head was looked for.
+    pub(super) fn may_have_two_lengths(&self, nth: u32) -> bool {
+        self.two_lengths.load(Ordering::Relaxed) || nth > self.heads.load(Ordering::Relaxed)
+    }
+
+    /// Whether the `nth` request's body has come already, with its head, and is so long.
+    pub(super) fn has_come_with_head(&self, nth: u32, body_bytes: u64) -> bool {
+        let behind = u64::try_from(self.bytes_behind.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
+        body_bytes <= behind && nth == self.heads.load(Ordering::Relaxed)
+    }
+
     /// Whether the connection was closed with everything sent.
     pub(super) fn is_shut_down(&self) -> bool {
         self.shut_down.load(Ordering::Relaxed)
@@ -61,6 +81,7 @@ impl Activity {
         let begins = self.state.load(Ordering::Relaxed) == IDLE;
         if begins {
             self.state.store(HEAD, Ordering::Relaxed);
+            self.heads.fetch_add(1, Ordering::Relaxed);
         }
         begins
     }
@@ -71,6 +92,7 @@ pub(super) struct ClientIo {
     stream: TcpStream,
     activity: Arc<Activity>,
     head: Patience,
+    scan: HeadScan,
     write: Patience,
     linger: Patience,
     linger_bytes: usize,
@@ -83,6 +105,7 @@ impl ClientIo {
             stream,
             activity,
             head: Patience::new(header),
+            scan: HeadScan::default(),
             write: Patience::new(write),
             linger: Patience::new(LINGER_TIME),
             linger_bytes: LINGER_BYTES,
@@ -127,6 +150,12 @@ impl AsyncRead for ClientIo {
         if buf.filled().len() > before {
             if self.activity.bytes_came() {
                 self.head.reset();
+                self.scan = HeadScan::default();
+            }
+            if self.activity.in_head() {
+                self.scan.feed(&buf.filled()[before..]);
+                self.activity.two_lengths.store(self.scan.has_two_lengths(), Ordering::Relaxed);
+                self.activity.bytes_behind.store(self.scan.bytes_behind(), Ordering::Relaxed);
             }
         } else if read.is_pending() {
             if !self.activity.in_head() {

@@ -8,18 +8,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::ConnectInfo;
-use axum::http::header::{CONNECTION, HOST};
+use axum::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::{Frame, SizeHint};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::timeout;
 use tower::Service;
 
+use super::Malformed;
 use super::client_io::Activity;
 use super::connection::Engine;
 
@@ -47,8 +45,11 @@ impl hyper::service::Service<Request<Incoming>> for RequestService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let in_flight = InFlight::begin(self.activity.clone());
-        let worn_out = self.requests.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_REQUESTS;
-        let engine = self.engine.clone();
+        let nth = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let worn_out = nth >= MAX_REQUESTS;
+        let in_chunks = request.headers().contains_key(TRANSFER_ENCODING);
+        let two_lengths = in_chunks && self.activity.may_have_two_lengths(nth);
+        let (engine, activity) = (self.engine.clone(), self.activity.clone());
         let peer = self.peer;
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
@@ -57,9 +58,13 @@ impl hyper::service::Service<Request<Incoming>> for RequestService {
             // Whether a body was left unread, too: hyper closes by itself after one, but only after it has promised to
             // stay, and a gateway would send the next request into a closed connection.
             let (mut response, closes) = if !names_one_host(parts.version, &parts.headers) {
-                (doorkeeper.refuse_host(&parts), true)
+                (doorkeeper.refuse(&parts, Malformed::Host), true)
+            } else if two_lengths {
+                (doorkeeper.refuse(&parts, Malformed::Length), true)
             } else if let Some(response) = doorkeeper.turn_away(&parts) {
-                (response, !is_discarded(body).await)
+                // Then hyper discards it without waiting for anything.
+                let has_come = body.size_hint().exact().is_some_and(|bytes| activity.has_come_with_head(nth, bytes));
+                (response, !has_come)
             } else {
                 let body_ended = Arc::new(AtomicBool::new(body.is_end_stream()));
                 let body = RequestBody { body, ended: body_ended.clone() };
@@ -68,32 +73,13 @@ impl hyper::service::Service<Request<Incoming>> for RequestService {
                     Err(never) => match never {},
                 }
             };
-            if closes || worn_out || engine.shutdown.draining() {
+            // Nothing is read behind chunks: where they end, others may see another request begin. Gateways send lengths.
+            if closes || in_chunks || worn_out || engine.shutdown.draining() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| AnswerBody { body, _in_flight: in_flight }))
         })
     }
-}
-
-/// Reads what is left of a request that was answered already, where that is little and on its way. Returns whether the
-/// connection can be kept.
-async fn is_discarded(mut body: Incoming) -> bool {
-    const MOST_BYTES: u64 = 16 * 1024;
-    const PATIENCE: Duration = Duration::from_millis(20);
-    if body.is_end_stream() {
-        return true;
-    }
-    if body.size_hint().upper().is_none_or(|bytes| bytes > MOST_BYTES) {
-        return false;
-    }
-    let discard = async {
-        while let Some(frame) = body.frame().await {
-            frame?;
-        }
-        Ok::<_, hyper::Error>(())
-    };
-    matches!(timeout(PATIENCE, discard).await, Ok(Ok(())))
 }
 
 /// RFC 9112, 3.2: exactly one `Host` in HTTP/1.1. HTTP/1.0 may do without, but two are two opinions there as well.

@@ -20,7 +20,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use oneclick_login::server::{Config, Doorkeeper, Ended, Server, Shutdown};
+use oneclick_login::server::{Config, Doorkeeper, Ended, Malformed, Server, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -80,8 +80,12 @@ fn server(listener: TcpListener, config: Config, router: Router) -> Server {
 struct Door;
 
 impl Doorkeeper for Door {
-    fn refuse_host(&self, _: &Parts) -> Response {
-        (StatusCode::BAD_REQUEST, "which host?").into_response()
+    fn refuse(&self, _: &Parts, malformed: Malformed) -> Response {
+        let text = match malformed {
+            Malformed::Host => "which host?",
+            Malformed::Length => "which length?",
+        };
+        (StatusCode::BAD_REQUEST, text).into_response()
     }
 
     fn turn_away(&self, request: &Parts) -> Option<Response> {
