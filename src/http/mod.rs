@@ -94,7 +94,7 @@ fn routes() -> [Route; 14] {
     [
         Route::post(LOGIN_PATH, login::log_in, &sdk::LOG_IN).audited(Act::LogIn),
         Route::post("/api/v2/sdk/sso/session-token/id-token", session::refresh, &sdk::REFRESH),
-        Route::get("/api/v2/sdk/logout", session::log_out, &sdk::LOG_OUT_BY_GET),
+        Route::get("/api/v2/sdk/logout", session::log_out, &sdk::LOG_OUT_BY_GET).not_by_head("GET,POST"),
         Route::post("/api/v2/sdk/logout", session::log_out, &sdk::LOG_OUT_BY_POST),
         Route::post(TENANT_TOKEN_PATH, tenant_token::issue, &services::TOKEN).audited(Act::IssueTenantToken),
         Route::post("/api/v2/tenant/sso/session-token/sso-ticket", tenant::issue_ticket, &services::ISSUE_TICKET)

@@ -2,12 +2,15 @@
 //! being described.
 
 use axum::handler::Handler;
+use axum::http::header::ALLOW;
 use axum::routing::{self, MethodRouter};
 use utoipa::openapi::HttpMethod;
 
 use super::Http;
+use super::error::Failure;
 use super::openapi::Endpoint;
 use crate::audit::Act;
+use crate::error_code::ErrorCode;
 
 pub struct Route {
     pub path: &'static str,
@@ -34,6 +37,13 @@ impl Route {
     /// Each call is an event of the audit log.
     pub fn audited(mut self, act: Act) -> Self {
         self.act = Some(act);
+        self
+    }
+
+    /// For a GET that changes something: axum would answer HEAD by it as well. `allowed` are the path's methods.
+    pub fn not_by_head(mut self, allowed: &'static str) -> Self {
+        let refuse = move || async move { ([(ALLOW, allowed)], Failure::new(ErrorCode::MethodNotAllowed)) };
+        self.handler = self.handler.head(refuse).fallback(refuse);
         self
     }
 

@@ -77,7 +77,9 @@ impl Shutdown {
     }
 }
 
-/// Listens for SIGTERM and SIGINT from this call on; the future passes them to `shutdown` and never ends.
+/// Listens for the signals that ask for an end from this call on; the future passes them to `shutdown` and never ends.
+/// SIGHUP (a terminal that closes, a supervisor that reloads) and SIGQUIT ask for the same as SIGTERM: what they do by
+/// default, ending at once, would lose requests in flight.
 ///
 /// # Errors
 /// When the operating system refuses a signal handler.
@@ -86,11 +88,15 @@ pub fn signals(shutdown: Shutdown) -> io::Result<impl Future<Output = ()> + Send
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut quit = signal(SignalKind::quit())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
         loop {
             let signal = tokio::select! {
                 Some(()) = terminate.recv() => Signal::Terminate,
+                Some(()) = hang_up.recv() => Signal::Terminate,
+                Some(()) = quit.recv() => Signal::Terminate,
                 Some(()) = interrupt.recv() => Signal::Interrupt,
                 else => break,
             };

@@ -44,6 +44,29 @@ async fn a_wrong_method_is_told_the_right_one() {
     }
 }
 
+/// A link checker or a prefetch asks by HEAD, and must not log anybody out.
+#[tokio::test]
+async fn logging_out_is_not_done_by_head_and_head_is_not_promised() {
+    let app = TestApp::start().await;
+    let session = app.log_in(SEED_TOKEN).await.text("session_token");
+    for method in [Method::HEAD, Method::PUT] {
+        let answer = app.send(with_session("/api/v2/sdk/logout", &session).method(method.clone()).build()).await;
+        assert_eq!((answer.status.as_u16(), answer.header("allow")), (405, Some("GET,POST")), "{method}");
+    }
+    let refresh = with_session("/api/v2/sdk/sso/session-token/id-token", &session);
+    assert_eq!(app.send(refresh.clone().build()).await.status, 200, "it lives");
+    for path in ["/api/v1/oauth2/jwks", "/api/v1/oauth2/.well-known/openid-configuration"] {
+        let head = with_session(path, "").method(Method::HEAD);
+        assert!(
+            [200, 404].contains(&app.send(head.build()).await.status.as_u16()),
+            "{path}: what changes nothing has HEAD"
+        );
+    }
+    let log_out = with_session("/api/v2/sdk/logout", &session).method(Method::GET);
+    assert_eq!(app.send(log_out.build()).await.status, 200);
+    assert_eq!(app.send(refresh.build()).await.status, 400);
+}
+
 #[tokio::test]
 async fn the_language_follows_x_l_and_otherwise_the_setting() {
     let english = TestApp::start().await;

@@ -49,9 +49,15 @@ async fn wait_until_draining(program: &Program) {
 
 #[tokio::test]
 async fn a_login_in_flight_finishes_and_the_program_ends_with_0() {
-    let token = "held-13900000001-sigterm";
+    for signal in [Signal::TERM, Signal::HUP, Signal::QUIT] {
+        a_login_in_flight_survives(signal).await;
+    }
+}
+
+async fn a_login_in_flight_survives(signal: Signal) {
+    let token = "held-13900000001-signal";
     let (mut program, peer, answer) = with_a_login_in_flight(with_delay("0"), token).await;
-    program.signal(Signal::TERM);
+    program.signal(signal);
     wait_until_draining(&program).await;
     eventually("the public port is closed", async || TcpStream::connect(program.listen).await.err().map(drop)).await;
     assert_eq!(program.health("/livez").await.status, 200);

@@ -47,7 +47,13 @@ pub fn classify(code: &str) -> Meaning {
         | "isv.PACK_SIGN_CONFLICT"
         | "isv.BUNDLE_ID_CONFLICT"
         | "isv.SCENE_QUERY_FAIL"
-        | "isv.INVALID_APP" => Meaning::Misconfigured,
+        | "isv.INVALID_APP"
+        | "VerifySchemeNotExist"
+        | "SceneQueryFail"
+        | "SchemeNotPassed"
+        | "PackageSignedConflict"
+        | "EntityNotExist.SceneCode"
+        | "QueryFail.SceneCode" => Meaning::Misconfigured,
         // The account: permissions, subscription, arrears.
         "isv.RAM_PERMISSION_DENY"
         | "isp.RAM_PERMISSION_DENY"
@@ -56,8 +62,14 @@ pub fn classify(code: &str) -> Meaning {
         | "isv.OUT_OF_SERVICE"
         | "isv.ACCOUNT_NOT_EXISTS"
         | "isv.ACCOUNT_ABNORMAL"
+        | "isv.AMOUNT_NOT_ENOUGH"
+        | "isv.FORBIDDEN_ACTION"
         | "NoPermission"
-        | "InsufficientBalance" => Meaning::Misconfigured,
+        | "RamPermissionDeny"
+        | "InsufficientBalance"
+        | "FUNCTION_NOT_OPENED"
+        | "BIZ_NOT_OPEN_ERROR"
+        | "Unsupported.Account" => Meaning::Misconfigured,
         // The gateway in front: our keys, our clock, our signature.
         "MissingAccessToken"
         | "InvalidAccessKeyId.NotFound"
@@ -66,7 +78,11 @@ pub fn classify(code: &str) -> Meaning {
         | "IncompleteSignature"
         | "SignatureNonceUsed"
         | "MissingSecurityToken" => Meaning::Misconfigured,
-        _ if begins_with_any(code, &["InvalidTimeStamp.", "InvalidSecurityToken.", "Forbidden."]) => {
+        _ if begins_with_any(
+            code,
+            &["InvalidTimeStamp.", "InvalidSecurityToken.", "Forbidden.", "InvalidParameter."],
+        ) =>
+        {
             Meaning::Misconfigured
         }
 
@@ -154,6 +170,35 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::verifier::TokenState;
+
+    #[test]
+    fn whatever_says_that_our_set_up_is_wrong_leaves_the_token_unspent() {
+        for code in [
+            "isv.FORBIDDEN_ACTION",
+            "EntityNotExist.SceneCode",
+            "QueryFail.SceneCode",
+            "InvalidParameter.MissingSceneCode",
+            "InvalidParameter.SceneCode",
+            "Unsupported.Account",
+            "RamPermissionDeny",
+            "FUNCTION_NOT_OPENED",
+            "isv.AMOUNT_NOT_ENOUGH",
+            "BIZ_NOT_OPEN_ERROR",
+            "VerifySchemeNotExist",
+            "SceneQueryFail",
+            "SchemeNotPassed",
+            "PackageSignedConflict",
+            "isv.INVALID_APP",
+        ] {
+            let error = read(400, serde_json::json!({ "Code": code }).to_string().as_bytes()).unwrap_err();
+            assert!(matches!(&error, VerifierError::Misconfigured { code: seen } if seen == code), "{error:?}");
+            assert_eq!((error.token_state(), error.may_be_billed()), (TokenState::Unspent, false), "{code}");
+        }
+        for code in ["UnknowError", "InternalError", "isp.SYSTEM_ERROR"] {
+            assert_eq!(classify(code), Meaning::NoAnswer, "{code}");
+        }
+    }
 
     #[test]
     fn a_rule_for_a_family_of_codes_takes_the_family_and_not_its_neighbours() {
