@@ -3,15 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::error::Problem;
 use super::{Aliyun, CredentialsKind, Environment, Provider, Settings};
 use crate::client_address::TrustedProxies;
+use crate::error_chain::Chain;
 use crate::http::ISSUER_PATH;
 use crate::ids::ClientId;
 use crate::keys::LONGEST_ID_TOKEN_LIFE_SECONDS;
+use crate::store::{StoreError, postgres, sqlite};
 use crate::vault::{MasterKeyError, MasterKeys};
 
 /// An upper bound for every deadline: a longer one is a mistaken unit.
@@ -172,7 +174,7 @@ impl Findings {
 
     fn addresses(&mut self, settings: &Settings) {
         if let Some(url) = &settings.database.url {
-            self.database_url(url.expose_secret());
+            self.database_url(url);
         }
         if let Err((index, why)) = TrustedProxies::parse(settings.server.trusted_proxies.iter().map(String::as_str)) {
             self.add("server.trusted_proxies", format!("number {}: {why}", index + 1));
@@ -199,15 +201,21 @@ impl Findings {
         }
     }
 
-    fn database_url(&mut self, url: &str) {
-        let known = ["postgres://", "postgresql://", "sqlite://"].iter().any(|scheme| url.starts_with(scheme));
-        self.require(known, "database.url", "must begin with postgres://, postgresql:// or sqlite://");
-        // The parser's words are fixed texts that quote nothing of the URL.
-        if let (false, Err(error)) = (url.starts_with("sqlite://"), Url::parse(url)) {
-            self.add(
-                "database.url",
-                format!("must be a URL ({error}); percent-encode what is special in the password"),
-            );
+    /// By the reader that the store itself uses: what a start would refuse is refused here.
+    fn database_url(&mut self, url: &SecretString) {
+        let text = url.expose_secret();
+        let read = if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            postgres::check_url(url)
+        } else if text.starts_with("sqlite://") {
+            sqlite::check_url(text)
+        } else {
+            let quoted = if text.starts_with(['"', '\'']) { ", and not with a quotation mark" } else { "" };
+            Err(StoreError::Url(format!("must begin with postgres://, postgresql:// or sqlite://{quoted}")))
+        };
+        match read {
+            Ok(()) => {}
+            Err(StoreError::Url(message)) => self.add("database.url", message),
+            Err(error) => self.add("database.url", format!("cannot be used: {}", Chain(&error))),
         }
     }
 

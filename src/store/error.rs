@@ -20,6 +20,9 @@ pub enum StoreError {
     /// The schema is absent, or not the one this program was built for.
     #[error("{0}")]
     Schema(String),
+    /// `database.url` is not one that can be used, and why. Met at start only.
+    #[error("database.url {0}")]
+    Url(String),
     /// Anything else: our own mistake.
     #[error("the database refused the statement")]
     Other(#[source] BoxError),
@@ -37,7 +40,7 @@ impl StoreError {
             Self::Data(_) => "data",
             Self::Corrupt { .. } => "corrupt",
             Self::Schema(_) => "schema",
-            Self::Other(_) => "other",
+            Self::Other(_) | Self::Url(_) => "other",
         }
     }
 

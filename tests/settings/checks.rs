@@ -142,8 +142,22 @@ fn addresses_have_a_form_that_can_work() {
     for url in ["mysql://h/d", "postgres:h", "sqlite:data.db", "h/d", "postgres://u:p@h:port/d"] {
         refused(from_variables(&[("DATABASE_URL", url)]), &["database.url"]);
     }
+    for (url, words) in [
+        ("\"postgres://h/d\"", "not with a quotation mark"),
+        ("postgres://h/d?sslmode=bogus", "as sslmode"),
+        ("postgres://h/d?sslpassword=canary", "has the parameter sslpassword, which is not supported"),
+        ("postgres://h/d?sslpasword=canary", "has a parameter that is not known: sslpasword"),
+        ("postgres://h/d?sslrootcert=/nowhere/ca.pem", "as sslrootcert that cannot be read: /nowhere/ca.pem"),
+        ("postgres://a,b:1,c/d?port=1,2", "one port for all hosts, or one for each"),
+        ("sqlite://", "must name a file"),
+        ("sqlite://:memory:", "must name a file"),
+        ("sqlite://a.db?cache=shared", "mode=rwc"),
+    ] {
+        refused(from_variables(&[("DATABASE_URL", url)]), &["database.url", "DATABASE_URL", words]);
+    }
     for url in [
         "postgres://h/d",
+        "postgres://a:1,[::1]:2/d?target_session_attrs=read-write",
         "postgresql://u:p%23@h:1/d",
         "sqlite://a.db",
         "sqlite:///tmp/a.db",

@@ -19,15 +19,15 @@ mod schema;
 mod sessions;
 mod tenant_tokens;
 mod tickets;
+mod url;
 mod users;
 mod verifier_budget;
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres};
 use tokio::time::timeout;
@@ -57,14 +57,6 @@ pub struct Config {
     pub statement_timeout: Duration,
 }
 
-/// Says nothing of where it is wrong: the parser's words quote what may be a part of the password.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the database url is not of the form postgres://user:password@host:port/database?sslmode=…, \
-     with special characters in the password as %XX"
-)]
-struct InvalidUrl;
-
 /// How statements are sent. Directly: prepared once per connection, one round trip each, with the time limits given as
 /// the connection opens. Behind a transaction pooler two messages of ours may reach two different servers: a prepared
 /// statement is not there, or is somebody else's, and what was set on a connection is gone. So there each statement is
@@ -91,7 +83,7 @@ impl PostgresStore {
     /// # Errors
     /// If the url cannot be read; the error does not show it.
     pub fn connect(config: &Config) -> Result<Self, StoreError> {
-        let options = connect_options(&config.url)?;
+        let options = url::parse(&config.url)?.hosts.swap_remove(0);
         let statement_ms = config.statement_timeout.as_millis().max(2);
         let lock_ms = lock_ms(statement_ms);
         let (mode, pooled) = if config.transaction_pooler {
@@ -175,20 +167,17 @@ impl PostgresStore {
     }
 }
 
+/// Reads a URL as [`PostgresStore::connect`] does, and connects to nothing.
+///
+/// # Errors
+/// If `connect` would refuse the URL; the error shows nothing of the password.
+pub fn check_url(url: &SecretString) -> Result<(), StoreError> {
+    url::parse(url).map(drop)
+}
+
 const fn lock_ms(statement_ms: u128) -> u128 {
     let lock_ms = statement_ms * 2 / 5;
     if lock_ms == 0 { 1 } else { lock_ms }
-}
-
-fn connect_options(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
-    let url = url.expose_secret();
-    let ours = url.starts_with("postgres://") || url.starts_with("postgresql://");
-    let options = ours.then(|| PgConnectOptions::from_str(url)).and_then(Result::ok);
-    let options = options.ok_or_else(|| StoreError::Other(InvalidUrl.into()))?;
-    let named = options.get_application_name().is_some();
-    let options = if named { options } else { options.application_name("oneclick-login") };
-    // A parameter that poolers refuse, and that concerns types which are not used here.
-    Ok(options.extra_float_digits(None))
 }
 
 /// Without the connection's options, which hold the password.

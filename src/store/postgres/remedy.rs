@@ -13,7 +13,7 @@ pub(super) fn of(error: &StoreError) -> Option<String> {
         | StoreError::Data(cause)
         | StoreError::Other(cause) => of_cause(cause),
         // Says itself what to run.
-        StoreError::Schema(_) | StoreError::Corrupt { .. } => None,
+        StoreError::Url(_) | StoreError::Schema(_) | StoreError::Corrupt { .. } => None,
     }
     .map(str::to_owned)
 }

@@ -36,6 +36,11 @@ pub(super) fn connect_options(config: &Config) -> Result<SqliteConnectOptions, S
         .disable_statement_logging())
 }
 
+/// Reads a URL as [`connect_options`] does, and makes nothing.
+pub(super) fn check(url: &str) -> Result<(), StoreError> {
+    parse(url).map(drop)
+}
+
 /// Whether there is a file at all; opening one makes it.
 pub(super) fn exists(url: &str) -> Result<bool, StoreError> {
     Ok(parse(url)?.0.get_filename().exists())
@@ -51,10 +56,10 @@ enum Mode {
 /// Takes `sqlite://file`, `sqlite:file` or a bare path, with `?mode=rwc` (the default), `rw` or `ro`. What else
 /// SQLite's URLs offer (memory, a shared cache, another file system layer) would lose rows or locks.
 fn parse(url: &str) -> Result<(SqliteConnectOptions, Mode), StoreError> {
-    let refused = |why: &str| StoreError::Other(format!("`{url}` {why}").into());
+    let refused = |why: &str| StoreError::Url(why.to_owned());
     let Some(rest) = url.strip_prefix("sqlite:") else {
         return if url.is_empty() || url.contains("://") {
-            Err(refused("is not a sqlite:// URL"))
+            Err(refused("must be a sqlite:// URL"))
         } else {
             Ok((SqliteConnectOptions::new().filename(url), Mode::Create))
         };
@@ -64,12 +69,14 @@ fn parse(url: &str) -> Result<(SqliteConnectOptions, Mode), StoreError> {
         None | Some("mode=rwc") => Mode::Create,
         Some("mode=rw") => Mode::Existing,
         Some("mode=ro") => Mode::ReadOnly,
-        Some(_) => return Err(refused("has a parameter other than mode=rwc, mode=rw or mode=ro")),
+        Some(_) => return Err(refused("must not have a parameter other than mode=rwc, mode=rw or mode=ro")),
     };
     if matches!(path.trim_start_matches('/'), "" | ":memory:") {
-        return Err(refused("does not name a file"));
+        return Err(refused("must name a file, as in sqlite://data/oneclick-login.db"));
     }
-    SqliteConnectOptions::from_str(url).map(|options| (options, mode)).map_err(|error| StoreError::Other(error.into()))
+    SqliteConnectOptions::from_str(url)
+        .map(|options| (options, mode))
+        .map_err(|error| StoreError::Url(format!("cannot be read: {error}")))
 }
 
 /// Makes the folder (0700) and the file (0600) that are not there yet; SQLite gives the file's mode to its companions

@@ -56,6 +56,14 @@ impl Config {
 /// program ends if it fails: no reason to be as short as with a statement.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Reads a URL as [`SqliteStore::open`] does, and makes nothing.
+///
+/// # Errors
+/// If `open` would refuse the URL.
+pub fn check_url(url: &str) -> Result<(), StoreError> {
+    file::check(url)
+}
+
 #[derive(Debug)]
 pub struct SqliteStore {
     options: SqliteConnectOptions,
