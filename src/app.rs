@@ -262,11 +262,11 @@ pub async fn open_keys(
     Keys::open(Arc::clone(store), Arc::clone(vault), config, clock.now()).await
 }
 
-/// Development brings the schema up by itself; production has `migrate` run first, by one hand.
+/// Development brings the schema up by itself, where that is needed; production has `migrate` run first, by one hand.
 pub async fn prepare_schema(settings: &Settings, store: &dyn Store) -> Result<(), StoreError> {
-    match settings.environment {
-        Environment::Development => store.migrate().await,
-        Environment::Production => store.check_schema().await.map(drop),
+    match (store.check_schema().await, settings.environment) {
+        (Err(StoreError::Schema(_)), Environment::Development) => store.migrate().await,
+        (checked, _) => checked.map(drop),
     }
 }
 

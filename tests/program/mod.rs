@@ -18,6 +18,7 @@ mod refusals;
 mod replicas;
 mod rows;
 mod signals;
+mod silent_database;
 mod small_disk;
 mod traces;
 mod wire;

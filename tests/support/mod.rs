@@ -6,6 +6,7 @@ pub mod description;
 pub mod get_mobile;
 pub mod log;
 pub mod packages;
+pub mod pooler;
 pub mod postgres;
 pub mod program;
 pub mod schemathesis;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::FromRow;
 
-use super::{Mode, PostgresStore, lock_ms, pooler};
+use super::{Mode, PostgresStore, lock_ms, pooler, schema};
 use crate::finding::Finding;
 use crate::store::StoreError;
 
@@ -14,6 +14,7 @@ const IN_FORCE: &str = r"
 select quote_ident(current_user) as role,
        quote_ident(current_database()) as database,
        split_part(current_setting('server_version'), ' ', 1) as version,
+       current_setting('server_encoding') as encoding,
        pg_is_in_recovery() as is_standby,
        current_setting('transaction_read_only')::boolean as is_read_only,
        current_setting('fsync') as fsync,
@@ -35,6 +36,7 @@ struct InForce {
     role: String,
     database: String,
     version: String,
+    encoding: String,
     is_standby: bool,
     is_read_only: bool,
     fsync: String,
@@ -102,6 +104,9 @@ impl InForce {
                  or see why whoever runs the server has switched it on"
             );
             return Finding::fail("database", message, advice);
+        }
+        if self.encoding != schema::ENCODING {
+            return Finding::fail("database", schema::other_encoding(&self.encoding), schema::ENCODING_REMEDY);
         }
         Finding::ok("database", format!("reachable, PostgreSQL {version}, as {role} in {database}"))
     }

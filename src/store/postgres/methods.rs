@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use time::{Date, OffsetDateTime};
 
-use super::{PostgresStore, remedy, schema};
+use super::{Mode, PostgresStore, remedy, schema};
 use crate::finding::Finding;
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
@@ -42,7 +42,7 @@ impl Store for PostgresStore {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
-        schema::migrate(&self.options).await
+        schema::migrate(&self.options, matches!(self.mode, Mode::TransactionPooler { .. })).await
     }
 
     async fn check_schema(&self) -> Result<Schema, StoreError> {

@@ -11,6 +11,7 @@ mod erasure;
 mod error;
 mod finding;
 mod keys;
+mod lock_holder;
 mod methods;
 mod opening;
 mod pooler;
@@ -32,7 +33,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres};
 use tokio::time::timeout;
 
-use self::connections::{CONNECT_TIMEOUT, Caller, Connections};
+use self::connections::{Caller, Connections};
 use self::error::{Damage, Failure, classify};
 use crate::store::StoreError;
 

@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{Connection, PgConnection, Row};
 use tokio::time::timeout;
 
-use super::CONNECT_TIMEOUT;
+use super::connections::CONNECT_TIMEOUT;
+use super::error::Failure;
+use super::schema;
+use crate::error_chain::Chain;
 use crate::finding::Finding;
+use crate::store::StoreError;
 
 /// How often the two sessions take turns. A pooler that does not give the last server process first has some more
 /// chances to show itself.
@@ -15,12 +19,13 @@ const TURNS: usize = 4;
 
 /// The setting beside what is there. What cannot be told is no reason to stop anything.
 pub(super) async fn look_for(options: &PgConnectOptions, expected: bool) -> Finding {
-    let seen = match timeout(CONNECT_TIMEOUT * 2, shares_processes(options)).await {
-        Ok(Ok(seen)) => seen,
-        Ok(Err(error)) => {
-            return Finding::skip("pooler", format!("two connections at once cannot be compared: {error}"));
+    let looked = async { is_between(&mut schema::connect(options).await?, options).await };
+    let seen = match looked.await {
+        Ok(seen) => seen,
+        Err(error) => {
+            let why = Chain(&error);
+            return Finding::skip("pooler", format!("two connections at once cannot be compared: {why}"));
         }
-        Err(_) => return Finding::skip("pooler", "two connections at once cannot be compared in time"),
     };
     match (seen, expected) {
         (true, true) => Finding::ok("pooler", "in transaction mode, and database.transaction_pooler is true"),
@@ -40,21 +45,23 @@ pub(super) async fn look_for(options: &PgConnectOptions, expected: bool) -> Find
 
 /// Each session of Postgres has a process of its own. If two sessions that are both open were served by one process, or
 /// one of them by two, then somebody in between deals them out.
-async fn shares_processes(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
-    let mut sessions = [options.connect().await?, options.connect().await?];
-    let mut processes = [BTreeSet::new(), BTreeSet::new()];
-    for _ in 0..TURNS {
-        for (session, processes) in sessions.iter_mut().zip(&mut processes) {
-            processes.insert(process_id(session).await?);
+pub(super) async fn is_between(session: &mut PgConnection, options: &PgConnectOptions) -> Result<bool, StoreError> {
+    let mut second = schema::connect(options).await?;
+    let compared = async {
+        let mut processes = [BTreeSet::new(), BTreeSet::new()];
+        for _ in 0..TURNS {
+            processes[0].insert(process_id(session).await?);
+            processes[1].insert(process_id(&mut second).await?);
         }
-    }
-    for session in sessions {
-        session.close().await?;
-    }
-    let moved = processes.iter().any(|processes| processes.len() > 1);
-    Ok(moved || !processes[0].is_disjoint(&processes[1]))
+        second.close().await?;
+        let moved = processes.iter().any(|processes| processes.len() > 1);
+        Ok(moved || !processes[0].is_disjoint(&processes[1]))
+    };
+    let outcome = timeout(CONNECT_TIMEOUT, compared).await;
+    outcome.unwrap_or_else(|_| Err(Failure::no_answer(CONNECT_TIMEOUT))).map_err(|failure: Failure| failure.error)
 }
 
+/// By the simple protocol: a pooler may lead the two messages of the other one to two servers, where they fail.
 async fn process_id(session: &mut PgConnection) -> Result<i32, sqlx::Error> {
-    sqlx::query_scalar("select pg_backend_pid()").persistent(false).fetch_one(session).await
+    sqlx::raw_sql("select pg_backend_pid()").fetch_one(session).await?.try_get(0)
 }

@@ -3,6 +3,7 @@
 mod deployment;
 mod faults;
 mod load;
+mod migration;
 mod plans;
 mod proxy;
 mod races;

@@ -8,6 +8,7 @@ fn good() -> InForce {
         role: "\"Log In\"".to_owned(),
         database: "login".to_owned(),
         version: "17.2".to_owned(),
+        encoding: "UTF8".to_owned(),
         is_standby: false,
         is_read_only: false,
         fsync: "on".to_owned(),
@@ -59,6 +60,14 @@ fn a_database_that_takes_no_writes_is_named_by_its_reason() {
     let read_only = troubles(|found, _| found.is_read_only = true);
     let remedy = "run: alter role \"Log In\" set default_transaction_read_only = off;";
     assert_one(&read_only, Verdict::Fail, &["takes no writes", remedy]);
+}
+
+#[test]
+fn an_encoding_that_cannot_hold_every_text_is_a_failure() {
+    for encoding in ["LATIN1", "SQL_ASCII", "EUC_CN"] {
+        let other = troubles(|found, _| found.encoding = encoding.to_owned());
+        assert_one(&other, Verdict::Fail, &[encoding, "run: create database NAME encoding 'UTF8' template template0;"]);
+    }
 }
 
 #[test]
