@@ -3,6 +3,7 @@
 mod audit;
 mod checks;
 mod failures;
+mod header_values;
 mod id_token;
 mod login;
 mod lost_answer;
