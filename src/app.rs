@@ -68,11 +68,19 @@ pub enum StartError {
 impl StartError {
     /// Whether waiting for the database may help.
     pub const fn is_transient(&self) -> bool {
+        match self.of_store() {
+            Some(error) => error.is_transient(),
+            None => false,
+        }
+    }
+
+    /// What went wrong in the database, if it was there.
+    pub const fn of_store(&self) -> Option<&StoreError> {
         match self {
             Self::Store(error) | Self::Vault(VaultError::Store(error)) | Self::Keys(KeysError::Store(error)) => {
-                error.is_transient()
+                Some(error)
             }
-            Self::MasterKey(_) | Self::Vault(_) | Self::Keys(_) | Self::Verifier(_) | Self::Credentials(_) => false,
+            Self::MasterKey(_) | Self::Vault(_) | Self::Keys(_) | Self::Verifier(_) | Self::Credentials(_) => None,
         }
     }
 }
@@ -225,6 +233,14 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreErro
             .await?,
         ),
     })
+}
+
+/// What an operator can do about what went wrong in the database.
+pub fn remedy(settings: &Settings, error: &StoreError) -> Option<String> {
+    match settings.database_kind() {
+        DatabaseKind::Postgres => store::postgres::remedy(&settings.database_url(), error),
+        DatabaseKind::Sqlite => None,
+    }
 }
 
 /// The vault under the configured master keys.

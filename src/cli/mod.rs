@@ -18,6 +18,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::StartError;
 use crate::audit::{Actor, Event};
+use crate::error_chain::Chain;
 use crate::error_code::SUCCESS;
 use crate::settings::{Settings, SettingsError};
 use crate::store::{Store, StoreError};
@@ -71,6 +72,9 @@ pub enum CliError {
     Start(#[from] StartError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// One of the others, and what an operator can do about it.
+    #[error("{}; {remedy}", Chain(.error.as_ref()))]
+    WithRemedy { error: Box<CliError>, remedy: String },
     #[error("cannot listen on {key} = {address}")]
     Listen { key: &'static str, address: std::net::SocketAddr, source: io::Error },
     #[error("cannot write the answer")]
@@ -98,17 +102,39 @@ impl Cli {
     }
 }
 
+impl CliError {
+    fn with_remedy(self, settings: &Settings) -> Self {
+        let of_store = match &self {
+            Self::Store(error) => Some(error),
+            Self::Start(error) => error.of_store(),
+            _ => None,
+        };
+        match of_store.and_then(|error| crate::app::remedy(settings, error)) {
+            Some(remedy) => Self::WithRemedy { error: Box::new(self), remedy },
+            None => self,
+        }
+    }
+}
+
+/// A command that works on the database: what goes wrong there is said with what to do about it.
+async fn on_database(
+    settings: Settings,
+    command: impl AsyncFnOnce(&Settings) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    command(&settings).await.map_err(|error| error.with_remedy(&settings))
+}
+
 impl Command {
     async fn run(self, config: Option<&Path>) -> Result<(), CliError> {
         let settings = || Settings::from_process(config);
         let out = &mut io::stdout();
         match self {
-            Self::Serve => serve::run(settings()?).await,
-            Self::Migrate => migrate::run(&settings()?, out).await,
-            Self::App(command) => app::run(command, &settings()?, out).await,
-            Self::Session(command) => session::run(command, &settings()?, out).await,
-            Self::User(command) => user::run(command, &settings()?, out).await,
-            Self::Key(command) => key::run(command, &settings()?, out).await,
+            Self::Serve => on_database(settings()?, async |settings| serve::run(settings.clone()).await).await,
+            Self::Migrate => on_database(settings()?, async |settings| migrate::run(settings, out).await).await,
+            Self::App(command) => on_database(settings()?, async |on| app::run(command, on, out).await).await,
+            Self::Session(command) => on_database(settings()?, async |on| session::run(command, on, out).await).await,
+            Self::User(command) => on_database(settings()?, async |on| user::run(command, on, out).await).await,
+            Self::Key(command) => on_database(settings()?, async |on| key::run(command, on, out).await).await,
             Self::Config(command) => Ok(config::run(&command, &settings()?, out)?),
             Self::Doctor(arguments) => doctor::run(&arguments, settings(), out).await,
             Self::Healthcheck(arguments) => {

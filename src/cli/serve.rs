@@ -160,7 +160,8 @@ async fn open_app(settings: &Settings, management: &Management) -> Result<App, S
         };
         match opened.await {
             Err(error) if error.is_transient() => {
-                tracing::warn!(error = %Chain(&error), "waiting for the database");
+                let remedy = error.of_store().and_then(|error| store.remedy(error));
+                tracing::warn!(error = %Chain(&error), remedy, "waiting for the database");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LAST_PAUSE);
             }

@@ -176,12 +176,7 @@ async fn the_healthcheck_needs_no_setting_but_the_address() {
 #[tokio::test]
 async fn production_starts_on_an_empty_database_only_after_migrate() {
     let database = postgres::empty_database().await;
-    let setup = Setup::on(database.url())
-        .set("ONECLICK_ENVIRONMENT", "production")
-        .set("ONECLICK_ID_TOKEN__ISSUER", "https://login.example.com/api/v1/oauth2")
-        .set("ONECLICK_VERIFIER__PROVIDER", "aliyun")
-        .set("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI-test")
-        .set("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret-test");
+    let setup = Setup::on(database.url()).in_production();
     for command in [&["serve"][..], &["app", "list"]] {
         let refused = setup.run(command).await;
         assert_eq!(refused.code, Some(1), "{refused:?}");

@@ -15,6 +15,7 @@ mod operators;
 #[cfg(feature = "otel")]
 mod otlp;
 mod refusals;
+mod remedies;
 mod replicas;
 mod rows;
 mod signals;

@@ -17,20 +17,11 @@ async fn silent() -> (TcpListener, String) {
     (silent, url)
 }
 
-fn production(url: &str) -> Setup {
-    Setup::on(url)
-        .set("ONECLICK_ENVIRONMENT", "production")
-        .set("ONECLICK_ID_TOKEN__ISSUER", "https://login.example.com/api/v1/oauth2")
-        .set("ONECLICK_VERIFIER__PROVIDER", "aliyun")
-        .set("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI-test")
-        .set("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret-test")
-}
-
 #[tokio::test]
 async fn every_command_ends_within_seconds_and_says_why() {
     let (_silent, url) = silent().await;
     let id = "01900000-0000-7000-8000-000000000000";
-    for setup in [Setup::on(&url), production(&url)] {
+    for setup in [Setup::on(&url), Setup::on(&url).in_production()] {
         for command in [
             &["migrate"][..],
             &["app", "list"],
@@ -53,7 +44,7 @@ async fn every_command_ends_within_seconds_and_says_why() {
 #[tokio::test]
 async fn the_server_says_what_it_waits_for_and_goes_on_trying() {
     let (silent, url) = silent().await;
-    for setup in [Setup::on(&url), production(&url)] {
+    for setup in [Setup::on(&url), Setup::on(&url).in_production()] {
         let mut program = setup.spawn();
         program.wait_until_alive().await;
         let begun = Instant::now();

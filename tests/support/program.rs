@@ -58,6 +58,15 @@ impl Setup {
             .set("ONECLICK_SECRETS__MASTER_KEY", "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=")
     }
 
+    /// With all that production must be told, and credentials that no call is made with.
+    pub fn in_production(self) -> Self {
+        self.set("ONECLICK_ENVIRONMENT", "production")
+            .set("ONECLICK_ID_TOKEN__ISSUER", "https://login.example.com/api/v1/oauth2")
+            .set("ONECLICK_VERIFIER__PROVIDER", "aliyun")
+            .set("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI-test")
+            .set("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "secret-test")
+    }
+
     /// For tests of what comes out and not of when: a machine that has other things to do must not end it early.
     pub fn patient(self) -> Self {
         self.set("ONECLICK_SERVER__REQUEST_TIMEOUT_MS", "120000")

@@ -38,6 +38,13 @@ pub(super) struct Refusal {
 #[error("no answer from the database within {0:?}")]
 pub(super) struct NoAnswer(pub std::time::Duration);
 
+#[cfg(test)]
+impl Refusal {
+    pub fn new(sqlstate: &str, message: &str) -> Self {
+        Self { sqlstate: sqlstate.to_owned(), message: message.to_owned(), constraint: None }
+    }
+}
+
 impl Failure {
     pub fn no_answer(after: std::time::Duration) -> Self {
         Self { error: StoreError::Unavailable(NoAnswer(after).into()), damage: Damage::Server }

@@ -196,7 +196,7 @@ impl Store for PostgresStore {
     }
 
     fn remedy(&self, error: &StoreError) -> Option<String> {
-        remedy::of(error)
+        remedy::of(error, &self.options)
     }
 
     async fn close(&self) {

@@ -37,6 +37,8 @@ use self::connections::{Caller, Connections};
 use self::error::{Damage, Failure, classify};
 use crate::store::StoreError;
 
+pub use self::remedy::remedy;
+
 /// On top of the server's own time limit, which is to speak first: its answer leaves the connection usable and says
 /// what happened. Silence beyond this means that nobody is there.
 const ANSWER_GRACE: Duration = Duration::from_millis(100);

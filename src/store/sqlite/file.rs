@@ -2,10 +2,13 @@
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Mutex;
 
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 
@@ -25,6 +28,9 @@ pub(super) fn connect_options(config: &Config) -> Result<SqliteConnectOptions, S
             let named = io::Error::new(error.kind(), format!("{} cannot be made: {error}", path.display()));
             StoreError::Unavailable(named.into())
         })?;
+    }
+    if mode != Mode::ReadOnly {
+        check_writable(&path).map_err(|why| StoreError::Unavailable(why.into()))?;
     }
     Ok(location
         .filename(path)
@@ -97,6 +103,46 @@ fn make_private(path: &Path) -> io::Result<()> {
     match options.open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// SQLite's own words for a file of another user's, "attempt to write a readonly database", name neither.
+fn check_writable(path: &Path) -> Result<(), String> {
+    let beside = |ending: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    let folder = path.parent().unwrap_or(path).to_owned();
+    for file in [folder, path.to_owned(), beside("-wal"), beside("-shm")] {
+        let refused = rustix::fs::accessat(CWD, &file, Access::WRITE_OK, AtFlags::EACCESS).err();
+        if refused.is_some_and(|error| matches!(error, Errno::ACCESS | Errno::PERM | Errno::ROFS)) {
+            return Err(not_writable(&file, refused == Some(Errno::ROFS)));
+        }
+    }
+    Ok(())
+}
+
+fn not_writable(file: &Path, read_only_file_system: bool) -> String {
+    let ours = rustix::process::geteuid();
+    let chown = if file.is_dir() {
+        format!("chown -R {ours} {}", file.display())
+    } else {
+        format!("chown {ours} {}*", file.display())
+    };
+    let file = file.display();
+    if read_only_file_system {
+        return format!("{file} is on a file system that is mounted read-only");
+    }
+    match std::fs::metadata(file.to_string()) {
+        Ok(found) => {
+            let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+            format!(
+                "{file} belongs to the user {owner} with mode {mode:o}, and this process, as the user {ours}, may not \
+                 write it; run: {chown}; or start the program as the user {owner}"
+            )
+        }
+        Err(error) => format!("{file} may not be written by the user {ours}: {error}"),
     }
 }
 
