@@ -18,7 +18,7 @@ use crate::error_chain::Chain;
 use crate::keys::{CLOCK_LIMIT, Keys};
 use crate::limits::Limits;
 use crate::limits::budget::Budget;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 pub use judge::Reason;
 
@@ -136,6 +136,8 @@ impl Readiness {
                     found.push(Reason::ClockDiffers);
                 }
             }
+            // Our own calls are many. Of the database it says nothing.
+            Ok(Err(StoreError::Busy)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(error = %Chain(&error), "the database does not answer");
                 found.push(Reason::DatabaseSilent);

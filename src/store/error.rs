@@ -8,6 +8,9 @@ pub enum StoreError {
     /// a fresh connection may succeed, and whether the last try took effect is not known.
     #[error("the database is unavailable")]
     Unavailable(#[source] BoxError),
+    /// No connection was free in time. That says nothing of the database: it is our own calls that are many.
+    #[error("every database connection is busy")]
+    Busy,
     /// The transaction lost against another one (serialization failure, deadlock). Trying again helps.
     #[error("the database gave way to a concurrent transaction")]
     Conflict(#[source] BoxError),
@@ -30,12 +33,13 @@ pub enum StoreError {
 
 impl StoreError {
     /// What [`StoreError::kind`] may say.
-    pub const KINDS: [&'static str; 6] = ["unavailable", "conflict", "data", "corrupt", "schema", "other"];
+    pub const KINDS: [&'static str; 7] = ["unavailable", "busy", "conflict", "data", "corrupt", "schema", "other"];
 
     /// A short, bounded name of the kind, for metrics.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "unavailable",
+            Self::Busy => "busy",
             Self::Conflict(_) => "conflict",
             Self::Data(_) => "data",
             Self::Corrupt { .. } => "corrupt",
@@ -46,7 +50,7 @@ impl StoreError {
 
     /// Whether the same call may be repeated, on a fresh connection.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Conflict(_))
+        matches!(self, Self::Unavailable(_) | Self::Busy | Self::Conflict(_))
     }
 }
 
@@ -58,6 +62,7 @@ mod tests {
     fn every_kind_is_listed() {
         let errors = [
             StoreError::Unavailable("a".into()),
+            StoreError::Busy,
             StoreError::Conflict("a".into()),
             StoreError::Data("a".into()),
             StoreError::Corrupt { what: "a" },

@@ -21,6 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::audit;
 use crate::clock::Clock;
 use crate::settings::LogFormat;
+use crate::store::postgres::{NOTICE_TARGET, NoticeLayer};
 use line::Lines;
 use sink::Sink;
 
@@ -47,7 +48,7 @@ pub fn init(format: LogFormat) -> Guard {
     let asked = std::env::var("RUST_LOG").unwrap_or_default();
     let (filter, understood) = filter(&asked);
     let lines = Lines { text, clock: Clock::system(), sink: sink.clone() };
-    if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
+    if tracing_subscriber::registry().with(filter).with(NoticeLayer).with(lines).try_init().is_ok() {
         SINK.get_or_init(|| sink);
         panics::log_them();
     }
@@ -83,9 +84,12 @@ fn filter(asked: &str) -> (EnvFilter, bool) {
     (with_audit(filter), understood)
 }
 
-/// Whatever else is logged, the audit stream is: nobody switches it off by asking for fewer lines.
+/// Whatever else is logged, the audit stream is: nobody switches it off by asking for fewer lines. Nor what Postgres warns
+/// of, on which it depends whether a commit counts.
 fn with_audit(filter: EnvFilter) -> EnvFilter {
-    filter.add_directive(format!("{}=info", audit::TARGET).parse().expect("a target and a level are a directive"))
+    [(audit::TARGET, "info"), (NOTICE_TARGET, "warn")].into_iter().fold(filter, |filter, (target, level)| {
+        filter.add_directive(format!("{target}={level}").parse().expect("a target and a level are a directive"))
+    })
 }
 
 #[cfg(test)]

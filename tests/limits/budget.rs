@@ -146,7 +146,8 @@ async fn where_the_budget_cannot_be_asked_nothing_is_called_and_the_token_is_uns
     sqlx::query(rename("verifier_budget", "gone")).execute(&mut connection).await.unwrap();
     let answer = app.log_in("a").await;
     answer.assert_error(500, "IDAAS.SDK.COM.0002", "System busy, please try again later");
-    assert_eq!((answer.header("x-access-token-state"), answer.header("retry-after")), (Some("unspent"), Some("1")));
+    assert_eq!(answer.header("x-access-token-state"), Some("unspent"));
+    assert!(answer.header("retry-after").is_some());
     assert!(peer.ledger().await.is_empty());
     sqlx::query(rename("gone", "verifier_budget")).execute(&mut connection).await.unwrap();
     assert_eq!(app.log_in("a").await.status, 200);

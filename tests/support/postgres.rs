@@ -17,7 +17,7 @@ use oneclick_login::store::Store;
 use oneclick_login::store::postgres::{Config, PostgresStore};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use self::server::Server;
+use self::server::{Cluster, Server};
 
 /// Databases of test processes that died long ago are dropped by the next one.
 const ABANDONED_AFTER_SECONDS: i64 = 3_600;
@@ -48,6 +48,20 @@ pub async fn durable_database() -> TestDatabase {
     static DURABLE: OnceLock<Result<Server, String>> = OnceLock::new();
     let server = DURABLE.get_or_init(server::start_durable).as_ref().unwrap_or_else(|help| panic!("{help}"));
     create(server, "template template0").await
+}
+
+/// A migrated database on a server of its own, started with these options: for what would harm the other tests. The
+/// server ends with this process.
+pub async fn database_on_own_server(options: &[&str]) -> TestDatabase {
+    let server = server::start_own(options).unwrap_or_else(|help| panic!("{help}"));
+    let database = create(Box::leak(Box::new(server)), "template template0").await;
+    database.store().migrate().await.expect("the migrations apply to an empty database");
+    database
+}
+
+/// A primary and its streaming standby, which end with this process; both are of the database `postgres`.
+pub fn pair() -> (Cluster, Cluster) {
+    server::start_pair(&["-c", "fsync=off"]).unwrap_or_else(|help| panic!("{help}"))
 }
 
 impl TestDatabase {

@@ -3,6 +3,7 @@
 use sqlx::FromRow;
 use time::OffsetDateTime;
 
+use super::connections::Caller;
 use super::{PostgresStore, Statement};
 use crate::ids::ClientId;
 use crate::store::rows::stored_client_id;
@@ -71,21 +72,21 @@ impl TryFrom<AppRow> for App {
 
 impl PostgresStore {
     pub(super) async fn select_apps(&self) -> Result<Vec<App>, StoreError> {
-        self.fetch::<AppRow>(sqlx::query(ALL)).await?.into_iter().map(App::try_from).collect()
+        self.fetch_for::<AppRow>(Caller::Control, sqlx::query(ALL)).await?.into_iter().map(App::try_from).collect()
     }
 
     pub(super) async fn select_app(&self, client_id: &ClientId) -> Result<Option<App>, StoreError> {
         let statement = sqlx::query(BY_CLIENT_ID).bind(client_id.as_str());
-        self.fetch::<AppRow>(statement).await?.pop().map(App::try_from).transpose()
+        self.fetch_for::<AppRow>(Caller::Control, statement).await?.pop().map(App::try_from).transpose()
     }
 
     pub(super) async fn upsert_app(&self, app: &App, now: OffsetDateTime) -> Result<bool, StoreError> {
-        let (is_new,) = self.fetch_one(bind(UPSERT, app, now)).await?;
-        Ok(is_new)
+        let is_new: Option<(bool,)> = self.fetch_once(bind(UPSERT, app, now)).await?.pop();
+        Ok(is_new.is_some_and(|(is_new,)| is_new))
     }
 
     pub(super) async fn insert_app(&self, app: &App, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.has_row(bind(INSERT, app, now)).await
+        self.has_row_once(bind(INSERT, app, now)).await
     }
 
     pub(super) async fn update_app_enabled(

@@ -7,15 +7,17 @@
 //! cut short, never succeeds); and after a restart of the server it hands out each dead connection once.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::error::{Damage, NoAnswer, no_connection};
+use super::url::{SessionTarget, Target};
 use crate::store::pool::Queue;
 use crate::store::{PoolState, StoreError};
 use crate::verifier::BoxError;
@@ -34,15 +36,29 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(240);
 /// Lets a server's memory for a connection go, and lets connections follow a changed DNS record.
 const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
+/// A connection that was in use so lately was cut with its server, or with the way to it: then the others are as dead. One
+/// that had been idle for longer may have been cut alone, by a balancer that ends idle connections.
+const RECENT_USE: Duration = Duration::from_secs(5);
+
+/// Connections of the control lane, beside all others.
+pub const CONTROL_CONNECTIONS: u32 = 1;
+
 /// How long the goodbyes of [`Connections::close`] may take in all.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct Connections {
-    options: PgConnectOptions,
+    /// In the order they are tried.
+    hosts: Vec<PgConnectOptions>,
+    session: SessionTarget,
+    /// The one that took the last connection.
+    host: AtomicUsize,
+    /// Of logins and of all other calls.
     slots: Semaphore,
     /// Taken before a slot by every call but a login's own: half of the connections are kept for committing logins,
     /// whose tokens are spent already. A storm of other calls must not make those wait in its queue.
     others: Semaphore,
+    /// A lane of its own, so that no storm makes a database that is busy look like one that is silent.
+    control: Semaphore,
     queue: Queue,
     queue_timeout: Duration,
     limit: usize,
@@ -54,6 +70,8 @@ pub(super) struct Connections {
 pub(super) enum Caller {
     /// Opens sessions, for logins whose tokens are spent.
     Login,
+    /// Finds out how the database is, and keeps the snapshots of keys and apps fresh.
+    Control,
     Other,
 }
 
@@ -77,52 +95,138 @@ pub(super) struct Lease<'a> {
     connections: &'a Connections,
     connection: PgConnection,
     opened_at: Instant,
+    /// `None` of one that was opened for this call.
+    idle_since: Option<Instant>,
+    places: Places<'a>,
+}
+
+/// What a call holds of the lanes.
+struct Places<'a> {
     _slot: SemaphorePermit<'a>,
     _other: Option<SemaphorePermit<'a>>,
 }
 
 impl Connections {
-    /// Opens nothing yet.
-    pub fn new(options: PgConnectOptions, max_connections: u32, statement_timeout: Duration) -> Self {
+    /// Opens nothing yet. Beside `max_connections` there are those of the control lane.
+    pub fn new(target: Target, max_connections: u32, statement_timeout: Duration) -> Self {
+        let Target { hosts, session } = target;
         let slots = usize::try_from(max_connections.max(1)).unwrap_or(Semaphore::MAX_PERMITS);
         let slots = slots.min(Semaphore::MAX_PERMITS);
-        let others = Semaphore::new(slots.div_ceil(2));
-        let (queue, kept) = (Queue::default(), Mutex::default());
-        let queue_timeout = statement_timeout * QUEUE_SHARE_PERCENT / 100;
-        Self { options, slots: Semaphore::new(slots), others, queue, queue_timeout, limit: slots, kept }
+        let control = CONTROL_CONNECTIONS as usize;
+        Self {
+            hosts,
+            session,
+            host: AtomicUsize::new(0),
+            slots: Semaphore::new(slots),
+            others: Semaphore::new(slots.div_ceil(2)),
+            control: Semaphore::new(control),
+            queue: Queue::default(),
+            queue_timeout: statement_timeout * QUEUE_SHARE_PERCENT / 100,
+            limit: slots + control,
+            kept: Mutex::default(),
+        }
     }
 
     pub async fn lease(&self, caller: Caller) -> Result<Lease<'_>, StoreError> {
+        let places = self.places(caller).await?;
+        match self.take_idle() {
+            Some(Idle { connection, opened_at, idle_since }) => {
+                Ok(Lease { connections: self, connection, opened_at, idle_since: Some(idle_since), places })
+            }
+            None => self.open(places).await,
+        }
+    }
+
+    async fn places(&self, caller: Caller) -> Result<Places<'_>, StoreError> {
         let places = async {
-            let other = match caller {
-                Caller::Login => None,
-                Caller::Other => Some(self.others.acquire().await?),
+            let (slots, other) = match caller {
+                Caller::Login => (&self.slots, None),
+                Caller::Control => (&self.control, None),
+                Caller::Other => (&self.slots, Some(self.others.acquire().await?)),
             };
-            Ok::<_, AcquireError>((self.slots.acquire().await?, other))
+            Ok::<_, AcquireError>(Places { _slot: slots.acquire().await?, _other: other })
         };
-        let waiting = self.queue.enter();
-        let (slot, other) = timeout(self.queue_timeout, places)
+        let _waiting = self.queue.enter();
+        timeout(self.queue_timeout, places)
             .await
-            .map_err(|_| unavailable("every database connection is busy"))?
-            .map_err(|_| unavailable("the database connections are closed"))?;
-        drop(waiting);
-        if let Some(Idle { connection, opened_at, .. }) = self.take_idle() {
-            return Ok(Lease { connections: self, connection, opened_at, _slot: slot, _other: other });
-        }
+            .map_err(|_| StoreError::Busy)?
+            .map_err(|_| StoreError::Unavailable(BoxError::from("the database connections are closed")))
+    }
+
+    /// A new connection for a call that has its place.
+    async fn open<'a>(&'a self, places: Places<'a>) -> Result<Lease<'a>, StoreError> {
         let opened_at = Instant::now();
-        match timeout(CONNECT_TIMEOUT, self.options.connect()).await {
-            Ok(Ok(connection)) => Ok(Lease { connections: self, connection, opened_at, _slot: slot, _other: other }),
-            Ok(Err(error)) => Err(no_connection(error)),
-            Err(_) => Err(StoreError::Unavailable(NoAnswer(CONNECT_TIMEOUT).into())),
+        let opened = self.connect().await;
+        if opened.is_err() {
+            self.distrust_all();
         }
+        Ok(Lease { connections: self, connection: opened?, opened_at, idle_since: None, places })
+    }
+
+    /// Which of the hosts took the last connection.
+    pub fn host(&self) -> usize {
+        self.host.load(Ordering::Relaxed)
+    }
+
+    /// The host that a connection would be opened to now, among the same hosts with other options.
+    pub async fn find_host<'h>(&self, hosts: &'h [PgConnectOptions]) -> Result<&'h PgConnectOptions, StoreError> {
+        // With one host whatever is wrong with it is better said by who connects to it.
+        if hosts.len() > 1 {
+            drop(self.connect().await?);
+        }
+        Ok(&hosts[self.host()])
+    }
+
+    /// To the host that took the last connection, or else to the first that takes one.
+    async fn connect(&self) -> Result<PgConnection, StoreError> {
+        let (last, count) = (self.host(), self.hosts.len());
+        let mut failed = None;
+        for host in std::iter::once(last).chain((0..count).filter(|host| *host != last)) {
+            match timeout(CONNECT_TIMEOUT, self.connect_to(host)).await {
+                Ok(Ok(connection)) => {
+                    if self.host.swap(host, Ordering::Relaxed) != host {
+                        tracing::warn!(database.host = self.hosts[host].get_host(), "another database host takes over");
+                    }
+                    return Ok(connection);
+                }
+                Ok(Err(error)) => failed = Some(error),
+                Err(_) => failed = Some(StoreError::Unavailable(NoAnswer(CONNECT_TIMEOUT).into())),
+            }
+        }
+        Err(failed.unwrap_or_else(|| StoreError::Unavailable(BoxError::from("no database host is given"))))
+    }
+
+    async fn connect_to(&self, host: usize) -> Result<PgConnection, StoreError> {
+        let mut connection = self.hosts[host].connect().await.map_err(no_connection)?;
+        if self.session == SessionTarget::ReadWrite {
+            let read_only: bool = sqlx::raw_sql("select current_setting('transaction_read_only')::boolean")
+                .fetch_one(&mut connection)
+                .await
+                .and_then(|row| row.try_get(0))
+                .map_err(no_connection)?;
+            if read_only {
+                return Err(StoreError::Unavailable(BoxError::from("the database host takes no writes")));
+            }
+        }
+        Ok(connection)
     }
 
     pub fn state(&self) -> PoolState {
         PoolState {
-            in_use: self.limit.saturating_sub(self.slots.available_permits()),
+            in_use: self.limit.saturating_sub(self.slots.available_permits() + self.control.available_permits()),
             idle: self.kept().idle.len(),
             limit: self.limit,
             waiting: self.queue.len(),
+        }
+    }
+
+    /// What became of a connection that had been idle since then.
+    fn note(&self, damage: Damage, idle_since: Option<Instant>) {
+        let in_use_lately = idle_since.is_none_or(|since| since.elapsed() < RECENT_USE);
+        match damage {
+            Damage::Server => self.distrust_all(),
+            Damage::Dead if in_use_lately => self.distrust_all(),
+            Damage::Dead | Damage::Stale | Damage::Connection | Damage::None => {}
         }
     }
 
@@ -137,6 +241,7 @@ impl Connections {
     pub async fn close(&self) {
         self.slots.close();
         self.others.close();
+        self.control.close();
         let idle = std::mem::take(&mut self.kept().idle);
         let goodbyes = async {
             for kept in idle {
@@ -170,12 +275,24 @@ impl Lease<'_> {
         &mut self.connection
     }
 
+    /// Whether it has been used by calls before this one.
+    pub const fn is_reused(&self) -> bool {
+        self.idle_since.is_some()
+    }
+
+    /// Gives the connection up for a new one, which is not one of those that were idle. The call keeps its place.
+    pub async fn replace(self, damage: Damage) -> Result<Self, StoreError> {
+        let connections = self.connections;
+        connections.note(damage, self.idle_since);
+        let Self { connection, places, .. } = self;
+        drop(connection);
+        connections.open(places).await
+    }
+
     /// Ends the lease after a call that came to its end. Without damage the connection is kept for the next call.
     pub fn give_back(self, damage: Damage) {
-        let Self { connections, connection, opened_at, _slot, _other } = self;
-        if damage == Damage::Server {
-            connections.distrust_all();
-        }
+        let Self { connections, connection, opened_at, idle_since, places: _places } = self;
+        connections.note(damage, idle_since);
         let mut kept = connections.kept();
         let trusted = kept.broken_at.is_none_or(|broken_at| opened_at > broken_at);
         if damage == Damage::None && trusted && !connections.slots.is_closed() {
@@ -190,8 +307,4 @@ impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connections").field("free", &self.slots.available_permits()).finish_non_exhaustive()
     }
-}
-
-fn unavailable(reason: &'static str) -> StoreError {
-    StoreError::Unavailable(BoxError::from(reason))
 }

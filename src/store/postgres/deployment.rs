@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sqlx::FromRow;
 
+use super::connections::{CONTROL_CONNECTIONS, Caller};
 use super::{Mode, PostgresStore, lock_ms, pooler, schema};
 use crate::finding::Finding;
 use crate::store::StoreError;
@@ -67,12 +68,12 @@ struct Wanted {
 
 impl PostgresStore {
     pub(super) async fn read_deployment(&self, replicas: u32) -> Result<Vec<Finding>, StoreError> {
-        let in_force: InForce = self.fetch_one(sqlx::query(IN_FORCE)).await?;
+        let in_force: InForce = self.fetch_one(Caller::Control, sqlx::query(IN_FORCE)).await?;
         let transaction_pooler = matches!(self.mode, Mode::TransactionPooler { .. });
         let (statement_timeout, max_connections) = (self.statement_timeout, self.max_connections);
         let mut findings =
             in_force.findings(&Wanted { statement_timeout, transaction_pooler, max_connections, replicas });
-        findings.push(pooler::look_for(&self.options, transaction_pooler).await);
+        findings.push(pooler::look_for(self.host(), transaction_pooler).await);
         Ok(findings)
     }
 }
@@ -205,9 +206,10 @@ impl InForce {
 
     fn connections(&self, wanted: &Wanted) -> Finding {
         let Self { max_connections, reserved, others, role, database, .. } = self;
-        let (each, replicas) = (i64::from(wanted.max_connections), i64::from(wanted.replicas));
-        let needed = each * replicas;
-        let what = format!("{replicas} x {each} (database.max_connections) = {needed} connections");
+        let (each, control) = (i64::from(wanted.max_connections), i64::from(CONTROL_CONNECTIONS));
+        let replicas = i64::from(wanted.replicas);
+        let needed = (each + control) * replicas;
+        let what = format!("{replicas} x ({each} (database.max_connections) + {control}) = {needed} connections");
         let server = max_connections - reserved;
         if wanted.transaction_pooler {
             let message =
@@ -222,7 +224,7 @@ impl InForce {
         let lowest = limits.into_iter().filter(|(limit, _)| *limit >= 0).min_by_key(|(limit, _)| *limit);
         let (limit, whose) = lowest.unwrap_or_default();
         let advice = |left: i64| {
-            let most = (left / replicas).max(1);
+            let most = (left / replicas - control).max(1);
             format!("set database.max_connections to {most} or less, raise that limit, or put PgBouncer in between")
         };
         if needed > limit {

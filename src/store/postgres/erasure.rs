@@ -67,7 +67,7 @@ where id = any (array(
 
 impl PostgresStore {
     pub(super) async fn erase(&self, id: UserId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.has_row(sqlx::query(ERASE).bind(id.0).bind(now)).await
+        self.has_row_once(sqlx::query(ERASE).bind(id.0).bind(now)).await
     }
 
     pub(super) async fn erase_late_sessions(&self, now: OffsetDateTime, limit: u32) -> Result<(), StoreError> {

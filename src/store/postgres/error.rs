@@ -20,8 +20,19 @@ pub(super) enum Damage {
     None,
     /// This connection must not be used again.
     Connection,
-    /// The server went away, changed its role or does not answer: no open connection can be trusted.
+    /// What this connection had prepared is of no use any more; on a new one the statement will do.
+    Stale,
+    /// This connection is broken or was ended. Whether the server is gone with it, a new connection will tell.
+    Dead,
+    /// The server changed its role or does not answer: no open connection can be trusted.
     Server,
+}
+
+impl Damage {
+    /// Whether the same statement may do on a new connection: it did not fail for what it says, nor for want of time.
+    pub const fn is_the_connections(self) -> bool {
+        matches!(self, Self::Stale | Self::Dead)
+    }
 }
 
 /// An error that Postgres reported, without the rows it quotes.
@@ -37,6 +48,16 @@ pub(super) struct Refusal {
 #[derive(Debug, thiserror::Error)]
 #[error("no answer from the database within {0:?}")]
 pub(super) struct NoAnswer(pub std::time::Duration);
+
+/// The connection was accepted and closed without a word.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was closed before Postgres said anything: the proxy in front of the database has no server")]
+pub(super) struct NobodyBehindTheProxy;
+
+/// Postgres gave up waiting for a standby, because somebody cancelled the wait, and reports success all the same.
+#[derive(Debug, thiserror::Error)]
+#[error("the statement was committed, but Postgres warned meanwhile: perhaps no standby has it")]
+pub(super) struct Warned;
 
 #[cfg(test)]
 impl Refusal {
@@ -58,7 +79,11 @@ impl From<sqlx::Error> for Failure {
             // A value that cannot be put on the wire at all.
             sqlx::Error::Encode(_) => Self { error: StoreError::Data(error.into()), damage: Damage::Connection },
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
-                Self { error: StoreError::Unavailable(error.into()), damage: Damage::Server }
+                Self { error: StoreError::Unavailable(error.into()), damage: Damage::Dead }
+            }
+            // What a proxy without a server behind it says to the first byte: nothing, and it hangs up.
+            sqlx::Error::Protocol(said) if said.contains("SSLRequest: 0x00") => {
+                Self { error: StoreError::Unavailable(NobodyBehindTheProxy.into()), damage: Damage::Dead }
             }
             // The two sides disagree about where in the conversation they are.
             sqlx::Error::Protocol(_) => {
@@ -99,9 +124,11 @@ fn refusal(refused: &dyn DatabaseError) -> Failure {
         ("40", _) => (StoreError::Conflict, Damage::None),
         // A cached plan whose result changed under a migration (0A000), or a prepared statement that is not there
         // (26000): a fresh connection prepares it again.
-        (_, "0A000" | "26000") => (StoreError::Unavailable, Damage::Connection),
-        // 08 broken connection · 25 read-only since a failover · 57 shutting down, or ended by an administrator.
-        ("08" | "25" | "57", _) => (StoreError::Unavailable, Damage::Server),
+        (_, "0A000" | "26000") => (StoreError::Unavailable, Damage::Stale),
+        // 08 broken connection · 57 shutting down, or ended by an administrator.
+        ("08" | "57", _) => (StoreError::Unavailable, Damage::Dead),
+        // Read-only since a failover.
+        ("25", _) => (StoreError::Unavailable, Damage::Server),
         // 53 out of disk, memory or connections · 58 an I/O error of the server's.
         ("53" | "58", _) => (StoreError::Unavailable, Damage::Connection),
         ("42", _) => (StoreError::Other, Damage::None),

@@ -4,6 +4,7 @@ use sqlx::FromRow;
 use time::OffsetDateTime;
 
 use super::PostgresStore;
+use super::connections::Caller;
 use crate::store::{DataKey, KeyPurpose, NewDataKey, SigningKeyRow, StoreError};
 
 /// In the order of the purposes, so that replicas that start together wait for each other in one direction only. The
@@ -104,13 +105,17 @@ impl PostgresStore {
     }
 
     pub(super) async fn select_data_keys(&self) -> Result<Vec<DataKey>, StoreError> {
-        self.fetch::<DataKeyRow>(sqlx::query(DATA_KEYS)).await?.into_iter().map(DataKey::try_from).collect()
+        self.fetch_for::<DataKeyRow>(Caller::Control, sqlx::query(DATA_KEYS))
+            .await?
+            .into_iter()
+            .map(DataKey::try_from)
+            .collect()
     }
 
     pub(super) async fn update_data_key(&self, id: u32, from: &[u8], to: &[u8]) -> Result<bool, StoreError> {
         // No row has an id beyond the column's range.
         let Ok(id) = i32::try_from(id) else { return Ok(false) };
-        self.has_row(sqlx::query(REWRAP).bind(id).bind(from).bind(to)).await
+        self.has_row_once(sqlx::query(REWRAP).bind(id).bind(from).bind(to)).await
     }
 
     pub(super) async fn insert_signing_key(&self, key: &SigningKeyRow) -> Result<bool, StoreError> {
@@ -122,15 +127,15 @@ impl PostgresStore {
             .bind(key.public_jwk.as_str())
             .bind(key.created_at)
             .bind(key.signs_from);
-        self.has_row(statement).await
+        self.has_row_once(statement).await
     }
 
     pub(super) async fn delete_signing_key(&self, kid: &str) -> Result<bool, StoreError> {
-        self.has_row(sqlx::query(REMOVE_SIGNING_KEY).bind(kid)).await
+        self.has_row_once(sqlx::query(REMOVE_SIGNING_KEY).bind(kid)).await
     }
 
     pub(super) async fn select_signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
-        let rows: Vec<StoredSigningKey> = self.fetch(sqlx::query(SIGNING_KEYS)).await?;
+        let rows: Vec<StoredSigningKey> = self.fetch_for(Caller::Control, sqlx::query(SIGNING_KEYS)).await?;
         rows.into_iter().map(SigningKeyRow::try_from).collect()
     }
 }

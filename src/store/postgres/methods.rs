@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use time::{Date, OffsetDateTime};
 
+use super::connections::Caller;
 use super::{Mode, PostgresStore, remedy, schema};
 use crate::finding::Finding;
 use crate::ids::{ClientId, SessionId, UserId};
@@ -42,7 +43,8 @@ impl Store for PostgresStore {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
-        schema::migrate(&self.options, matches!(self.mode, Mode::TransactionPooler { .. })).await
+        let host = self.connections.find_host(&self.hosts).await?;
+        schema::migrate(host, matches!(self.mode, Mode::TransactionPooler { .. })).await
     }
 
     async fn check_schema(&self) -> Result<Schema, StoreError> {
@@ -50,7 +52,7 @@ impl Store for PostgresStore {
     }
 
     async fn database_time(&self) -> Result<OffsetDateTime, StoreError> {
-        let (now,) = self.fetch_one(sqlx::query("select clock_timestamp()")).await?;
+        let (now,) = self.fetch_one(Caller::Control, sqlx::query("select clock_timestamp()")).await?;
         Ok(now)
     }
 
@@ -196,7 +198,7 @@ impl Store for PostgresStore {
     }
 
     fn remedy(&self, error: &StoreError) -> Option<String> {
-        remedy::of(error, &self.options)
+        remedy::of(error, self.host())
     }
 
     async fn close(&self) {

@@ -13,6 +13,7 @@ mod finding;
 mod keys;
 mod lock_holder;
 mod methods;
+mod notices;
 mod opening;
 mod pooler;
 mod remedy;
@@ -30,13 +31,15 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres};
+use sqlx::{AssertSqlSafe, Connection, Execute, FromRow, PgConnection, Postgres, SqlStr};
 use tokio::time::timeout;
 
-use self::connections::{Caller, Connections};
-use self::error::{Damage, Failure, classify};
+use self::connections::{Caller, Connections, Lease};
+use self::error::{Damage, Failure, Warned, classify};
+use self::url::Target;
 use crate::store::StoreError;
 
+pub use self::notices::{NoticeLayer, TARGET as NOTICE_TARGET};
 pub use self::remedy::remedy;
 
 /// On top of the server's own time limit, which is to speak first: its answer leaves the connection usable and says
@@ -46,6 +49,11 @@ const ANSWER_GRACE: Duration = Duration::from_millis(100);
 /// For plans that are kept while the tables grow: every table that can grow is read by an index, whatever its size as
 /// the plan was made; and no such plan is worth compiling.
 const PLANS: [(&str, &str); 2] = [("enable_seqscan", "off"), ("jit", "off")];
+
+/// See [`PostgresStore::commit_behind`]. The message is read by nobody; it is what makes the transaction one that writes.
+/// As text, which sqlx need not look up: between preparing a statement and running it nothing else may be asked of a
+/// transaction pooler.
+const COMMIT_BEHIND: &str = "select pg_logical_emit_message(true, 'oneclick-login', '')::text";
 
 const ISOLATION: [(&str, &str); 1] = [("default_transaction_isolation", "read committed")];
 
@@ -67,7 +75,7 @@ pub struct Config {
 pub struct PostgresStore {
     connections: Connections,
     /// Without time limits, for the migrator's own connection.
-    options: PgConnectOptions,
+    hosts: Vec<PgConnectOptions>,
     mode: Mode,
     statement_timeout: Duration,
     max_connections: u32,
@@ -86,7 +94,7 @@ impl PostgresStore {
     /// # Errors
     /// If the url cannot be read; the error does not show it.
     pub fn connect(config: &Config) -> Result<Self, StoreError> {
-        let options = url::parse(&config.url)?.hosts.swap_remove(0);
+        let Target { hosts, session } = url::parse(&config.url)?;
         let statement_ms = config.statement_timeout.as_millis().max(2);
         let lock_ms = lock_ms(statement_ms);
         let (mode, pooled) = if config.transaction_pooler {
@@ -94,22 +102,32 @@ impl PostgresStore {
                 "begin isolation level read committed; \
                  set local statement_timeout = {statement_ms}; set local lock_timeout = {lock_ms}"
             );
-            (Mode::TransactionPooler { begin: begin.into() }, options.clone())
+            (Mode::TransactionPooler { begin: begin.into() }, hosts.clone())
         } else {
             let limits = [("statement_timeout", statement_ms), ("lock_timeout", lock_ms)];
-            (Mode::Direct, options.clone().options(limits).options(PLANS).options(ISOLATION))
+            let limited = |host: &PgConnectOptions| host.clone().options(limits).options(PLANS).options(ISOLATION);
+            (Mode::Direct, hosts.iter().map(limited).collect())
         };
+        let target = Target { hosts: pooled, session };
         Ok(Self {
-            connections: Connections::new(pooled, config.max_connections, config.statement_timeout),
-            options,
+            connections: Connections::new(target, config.max_connections, config.statement_timeout),
+            hosts,
             mode,
             statement_timeout: config.statement_timeout,
             max_connections: config.max_connections,
         })
     }
 
+    /// The host in use, without time limits.
+    fn host(&self) -> &PgConnectOptions {
+        &self.hosts[self.connections.host()]
+    }
+
     /// Runs one statement, committed when this returns. Whatever happens meanwhile, a connection on which it did not
     /// come to its end is closed.
+    ///
+    /// Where its connection turns out to be dead, or what was prepared on it to be stale, it is repeated once on a new
+    /// one: so a second run must answer as the first one did. What does not goes through [`PostgresStore::fetch_once`].
     async fn fetch<Row>(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError>
     where
         Row: for<'r> FromRow<'r, PgRow>,
@@ -121,22 +139,48 @@ impl PostgresStore {
     where
         Row: for<'r> FromRow<'r, PgRow>,
     {
+        let prepared = Prepared::from(statement)?;
         let mut lease = self.connections.lease(caller).await?;
-        let patience = self.statement_timeout + ANSWER_GRACE;
-        let outcome = timeout(patience, self.run(lease.connection(), statement))
-            .await
-            .unwrap_or_else(|_| Err(Failure::no_answer(patience)));
-        lease.give_back(outcome.as_ref().err().map_or(Damage::None, |failure| failure.damage));
-        let rows = outcome.map_err(|failure| failure.error)?;
-        rows.iter().map(Row::from_row).collect::<Result<_, _>>().map_err(classify)
+        let mut outcome = self.attempt(&mut lease, &prepared).await;
+        if let Err(failure) = &outcome
+            && failure.damage.is_the_connections()
+            && lease.is_reused()
+        {
+            lease = lease.replace(failure.damage).await?;
+            outcome = self.attempt(&mut lease, &prepared).await;
+            if outcome.is_ok() {
+                // The first run may have been committed without a standby having it, so that the second one read it.
+                let behind = self.attempt(&mut lease, &Prepared::from(sqlx::query(COMMIT_BEHIND))?).await;
+                outcome = behind.and(outcome);
+            }
+        }
+        end(lease, outcome)
     }
 
-    /// [`PostgresStore::fetch`] for statements that give exactly one row.
-    async fn fetch_one<Row>(&self, statement: Statement<'_>) -> Result<Row, StoreError>
+    /// For a statement whose second run would answer differently from its first. It is never repeated, but begins on a
+    /// connection that has just answered.
+    async fn fetch_once<Row>(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError>
     where
         Row: for<'r> FromRow<'r, PgRow>,
     {
-        self.fetch(statement).await?.pop().ok_or_else(|| classify(sqlx::Error::RowNotFound))
+        let prepared = Prepared::from(statement)?;
+        let mut lease = self.connections.lease(Caller::Other).await?;
+        if lease.is_reused() {
+            let answered = timeout(self.statement_timeout, lease.connection().ping()).await;
+            if !matches!(answered, Ok(Ok(()))) {
+                lease = lease.replace(Damage::Dead).await?;
+            }
+        }
+        let outcome = self.attempt(&mut lease, &prepared).await;
+        end(lease, outcome)
+    }
+
+    /// [`PostgresStore::fetch`] for statements that give exactly one row.
+    async fn fetch_one<Row>(&self, caller: Caller, statement: Statement<'_>) -> Result<Row, StoreError>
+    where
+        Row: for<'r> FromRow<'r, PgRow>,
+    {
+        self.fetch_for(caller, statement).await?.pop().ok_or_else(|| classify(sqlx::Error::RowNotFound))
     }
 
     /// [`PostgresStore::fetch`] for statements of which only the number of rows they give matters.
@@ -147,6 +191,28 @@ impl PostgresStore {
     /// Whether a statement gave a row: those that change one on a condition return it.
     async fn has_row(&self, statement: Statement<'_>) -> Result<bool, StoreError> {
         Ok(self.count(statement).await? > 0)
+    }
+
+    /// [`PostgresStore::has_row`] for a statement that must not be repeated.
+    async fn has_row_once(&self, statement: Statement<'_>) -> Result<bool, StoreError> {
+        Ok(!self.fetch_once::<()>(statement).await?.is_empty())
+    }
+
+    /// Commits something of its own. What was read before it, and may have been committed by a try whose answer was lost,
+    /// is on the synchronous standby once this returns: the standby takes commits in their order.
+    async fn commit_behind(&self) -> Result<(), StoreError> {
+        self.count(sqlx::query(COMMIT_BEHIND)).await.map(drop)
+    }
+
+    async fn attempt(&self, lease: &mut Lease<'_>, prepared: &Prepared) -> Result<Vec<PgRow>, Failure> {
+        let patience = self.statement_timeout + ANSWER_GRACE;
+        let statement = sqlx::query_with(prepared.sql.clone(), prepared.arguments.clone());
+        let run = notices::watch(timeout(patience, self.run(lease.connection(), statement)));
+        match run.await {
+            (Ok(Ok(_)), true) => Err(Failure { error: StoreError::Unavailable(Warned.into()), damage: Damage::None }),
+            (Ok(outcome), _) => outcome,
+            (Err(_), _) => Err(Failure::no_answer(patience)),
+        }
     }
 
     async fn run(&self, connection: &mut PgConnection, statement: Statement<'_>) -> Result<Vec<PgRow>, Failure> {
@@ -176,6 +242,28 @@ impl PostgresStore {
 /// If `connect` would refuse the URL; the error shows nothing of the password.
 pub fn check_url(url: &SecretString) -> Result<(), StoreError> {
     url::parse(url).map(drop)
+}
+
+/// A statement taken apart, so that it can be run again.
+struct Prepared {
+    sql: SqlStr,
+    arguments: PgArguments,
+}
+
+impl Prepared {
+    fn from(mut statement: Statement<'_>) -> Result<Self, StoreError> {
+        let arguments = statement.take_arguments().map_err(|error| classify(sqlx::Error::Encode(error)))?;
+        Ok(Self { sql: statement.sql(), arguments: arguments.unwrap_or_default() })
+    }
+}
+
+fn end<Row>(lease: Lease<'_>, outcome: Result<Vec<PgRow>, Failure>) -> Result<Vec<Row>, StoreError>
+where
+    Row: for<'r> FromRow<'r, PgRow>,
+{
+    lease.give_back(outcome.as_ref().err().map_or(Damage::None, |failure| failure.damage));
+    let rows = outcome.map_err(|failure| failure.error)?;
+    rows.iter().map(Row::from_row).collect::<Result<_, _>>().map_err(classify)
 }
 
 const fn lock_ms(statement_ms: u128) -> u128 {

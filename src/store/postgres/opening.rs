@@ -175,7 +175,7 @@ impl PostgresStore {
     }
 
     pub(super) async fn probe_opening(&self) -> Result<(), StoreError> {
-        self.count(sqlx::query(PROBE)).await.map(drop)
+        self.fetch_for::<()>(Caller::Control, sqlx::query(PROBE)).await.map(drop)
     }
 
     /// Runs a statement over the sessions at `indices` and gives its rows by index.

@@ -21,8 +21,8 @@ pub(super) fn of(error: &StoreError, options: &PgConnectOptions) -> Option<Strin
         | StoreError::Conflict(cause)
         | StoreError::Data(cause)
         | StoreError::Other(cause) => of_cause(cause, options),
-        // Says itself what to run.
-        StoreError::Url(_) | StoreError::Schema(_) | StoreError::Corrupt { .. } => None,
+        // Says itself what to do.
+        StoreError::Busy | StoreError::Url(_) | StoreError::Schema(_) | StoreError::Corrupt { .. } => None,
     }
 }
 

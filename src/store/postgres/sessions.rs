@@ -11,24 +11,32 @@ update sessions
 set first_used_at = $2
 where id = $1 and first_used_at is null";
 
-/// Of concurrent rotations, one updates the row; the others wait for it and then find another token.
+/// Of concurrent rotations, one updates the row; the others wait for it and then find another token. A second run knows
+/// its own first one by the successor, which was drawn for it.
 const ROTATE: &str = r"
 update sessions
 set token_hash = $3,
-    previous_token_hash = token_hash,
+    previous_token_hash = $2,
     successor_sealed = $4,
     rotated_at = $5,
     first_used_at = coalesce(first_used_at, $5)
-where id = $1 and token_hash = $2 and revoked_at is null
+where id = $1
+  and (token_hash = $2 or token_hash = $3 and previous_token_hash = $2)
+  and revoked_at is null
 returning true";
 
+/// It commits something even where the session is revoked already: perhaps by a try whose answer was lost, and that no
+/// standby has (see `SETTLE` in `opening`).
 const REVOKE: &str = r"
 with revoked as (
     update sessions
     set revoked_at = $2
     where id = $1 and revoked_at is null
+),
+behind as materialized (
+    select pg_logical_emit_message(true, 'oneclick-login', '')
 )
-select from sessions where id = $1";
+select from behind, sessions where id = $1";
 
 /// Batches that overlap lock in the same order, that of the index. It is asked for by name, as it were: the order is one
 /// that only `sessions_unrevoked` has, so that the last batch of many does not wade through all those revoked before.

@@ -23,7 +23,8 @@ where ticket_hash = $1
   and used_at is null
   and expires_at > $3";
 
-/// Of concurrent uses, one updates the row; the others wait for it and then find `used_at` set.
+/// Of concurrent uses, one updates the row; the others wait for it and then find `used_at` set. A second run would find
+/// its own first one, and cannot tell it from another's.
 const USE: &str = r"
 update tickets
 set used_at = $3
@@ -81,7 +82,7 @@ impl PostgresStore {
         now: OffsetDateTime,
     ) -> Result<Option<SessionId>, StoreError> {
         let statement = sqlx::query(USE).bind(ticket.0).bind(device_fingerprint).bind(now);
-        let used: Option<TicketRow> = self.fetch(statement).await?.pop();
+        let used: Option<TicketRow> = self.fetch_once(statement).await?.pop();
         Ok(used.map(|row| SessionId(row.session_id)))
     }
 

@@ -24,7 +24,6 @@ const APPLICATION_NAME: &str = "oneclick-login";
 pub(super) struct Target {
     /// In the order they are tried; at least one.
     pub hosts: Vec<PgConnectOptions>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "the connections do not choose among several hosts yet"))]
     pub session: SessionTarget,
 }
 

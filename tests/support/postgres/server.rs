@@ -5,10 +5,10 @@
 mod binaries;
 mod cluster;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use self::cluster::Cluster;
+pub use self::cluster::Cluster;
 use crate::support::packages::{self, run};
 use crate::support::unprivileged;
 
@@ -73,6 +73,35 @@ pub fn start_durable() -> Result<Server, String> {
         Some(bin) => from_cluster(Cluster::start(&bin, &[])?),
         None => start(),
     }
+}
+
+/// A cluster with these options.
+///
+/// # Errors
+/// With what to do about it.
+pub fn start_own(options: &[&str]) -> Result<Server, String> {
+    from_cluster(Cluster::start(&own_binaries()?, options)?)
+}
+
+/// A primary and its streaming standby.
+///
+/// # Errors
+/// With what to do about it.
+pub fn start_pair(options: &[&str]) -> Result<(Cluster, Cluster), String> {
+    let bin = own_binaries()?;
+    let primary = Cluster::start(&bin, options)?;
+    let standby = Cluster::start_standby(&bin, &primary, options)?;
+    Ok((primary, standby))
+}
+
+fn own_binaries() -> Result<PathBuf, String> {
+    if binaries::find().is_none() && unprivileged::is_root() {
+        packages::install(&["postgresql"])?;
+    }
+    let bin = binaries::find().ok_or_else(|| HELP.to_owned())?;
+    // Where PATH has links to a few of the programs, the others are where those lead.
+    let whole = std::fs::canonicalize(bin.join("postgres")).map_err(|error| error.to_string())?;
+    Ok(whole.parent().map_or(bin, Path::to_path_buf))
 }
 
 fn from_binaries() -> Result<Server, String> {

@@ -28,7 +28,7 @@ fn good() -> InForce {
 
 fn wanted() -> Wanted {
     let statement_timeout = Duration::from_millis(500);
-    Wanted { statement_timeout, transaction_pooler: false, max_connections: 16, replicas: 5 }
+    Wanted { statement_timeout, transaction_pooler: false, max_connections: 15, replicas: 5 }
 }
 
 /// The troubles of a deployment that was changed in this way, in words.
@@ -110,12 +110,12 @@ fn another_isolation_is_set_back_by_the_role() {
 #[test]
 fn connections_that_do_not_fit_are_counted_against_the_lowest_limit() {
     let server = troubles(|_, wanted| wanted.replicas = 7);
-    assert_one(&server, Verdict::Fail, &["7 x 16", "= 112", "more than 97", "100 less 3 reserved", "to 13 or less"]);
+    assert_one(&server, Verdict::Fail, &["7 x (15", "= 112", "more than 97", "100 less 3 reserved", "to 12 or less"]);
     let role = troubles(|found, _| (found.role_limit, found.database_limit) = (40, 50));
-    assert_one(&role, Verdict::Fail, &["more than 40", "the role \"Log In\"", "to 8 or less"]);
+    assert_one(&role, Verdict::Fail, &["more than 40", "the role \"Log In\"", "to 7 or less"]);
     let database = troubles(|found, _| found.database_limit = 4);
     assert_one(&database, Verdict::Fail, &["more than 4", "the database login", "to 1 or less"]);
     assert_eq!(troubles(|found, _| found.others = 17), [], "just");
     let crowd = troubles(|found, _| found.others = 18);
-    assert_one(&crowd, Verdict::Warn, &["beside the 18 that others hold", "of the server's 97", "to 15 or less"]);
+    assert_one(&crowd, Verdict::Warn, &["beside the 18 that others hold", "of the server's 97", "to 14 or less"]);
 }

@@ -12,17 +12,27 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::unprivileged;
 
-/// `$1` the programs' folder, `$2` ours, `$3` the port, then the server's options. The signals are those of a terminal
+/// `$1` the programs' folder, `$2` ours, `$3` the port, `$4` the port of the server whose standby it is to be, or nothing;
+/// then the server's options. The signals are those of a terminal
 /// and of a closed pipe: the end of the input is to decide alone. A server that has only just begun misses a signal, so
 /// it gets several. No Unix socket: its path would have to be short, and TCP is what production uses.
 const SUPERVISE: &str = r#"
 trap '' HUP INT PIPE TERM
-bin=$1 folder=$2 port=$3
-shift 3
+bin=$1 folder=$2 port=$3 primary=$4
+shift 4
 cd "$folder" || exit 1
-if "$bin/initdb" -D data -U postgres -A trust -E UTF8 --no-locale --no-sync >initdb.log 2>&1; then
+make() {
+    if [ -n "$primary" ]; then
+        "$bin/pg_basebackup" -h 127.0.0.1 -p "$primary" -U postgres -D data -R --checkpoint=fast --no-sync
+    else
+        "$bin/initdb" -D data -U postgres -A trust -E UTF8 --no-locale --no-sync
+    fi
+}
+if make >initdb.log 2>&1; then
     "$bin/postgres" -D data -p "$port" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
         -c max_connections=300 -c max_wal_size=4GB "$@" >server.log 2>&1 &
     server=$!
@@ -51,9 +61,25 @@ pub struct Cluster {
 impl Cluster {
     /// `options` are the server's, as on its command line.
     pub fn start(bin: &Path, options: &[&str]) -> Result<Self, String> {
+        Self::start_as(bin, None, options)
+    }
+
+    /// A streaming standby of `primary`.
+    pub fn start_standby(bin: &Path, primary: &Self, options: &[&str]) -> Result<Self, String> {
+        Self::start_as(bin, Some(primary.port), options)
+    }
+
+    /// As a machine that loses its power: no process of it says goodbye.
+    pub fn kill(&self) {
+        let pid_file = fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("it runs");
+        let pid = pid_file.lines().next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw).expect("a pid");
+        kill_process(pid, Signal::KILL).expect("it runs");
+    }
+
+    fn start_as(bin: &Path, primary: Option<u16>, options: &[&str]) -> Result<Self, String> {
         let mut failure = String::new();
         for _ in 0..START_ATTEMPTS {
-            match Self::try_start(bin, options) {
+            match Self::try_start(bin, primary, options) {
                 Ok(cluster) => return Ok(cluster),
                 Err(error) => failure = error,
             }
@@ -66,14 +92,15 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", self.port)
     }
 
-    fn try_start(bin: &Path, options: &[&str]) -> Result<Self, String> {
+    fn try_start(bin: &Path, primary: Option<u16>, options: &[&str]) -> Result<Self, String> {
         let text = |error: std::io::Error| error.to_string();
         let port = unprivileged::free_port().map_err(text)?;
         // Postgres does not run as root.
         let owner = unprivileged::user()?;
         let folder = unprivileged::folder("oneclick-login-pg-").map_err(text)?;
         let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(SUPERVISE).arg("sh").arg(bin).arg(&folder).arg(port.to_string()).args(options);
+        shell.arg("-c").arg(SUPERVISE).arg("sh").arg(bin).arg(&folder).arg(port.to_string());
+        shell.arg(primary.map(|port| port.to_string()).unwrap_or_default()).args(options);
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
             shell.env_remove(name);
@@ -92,12 +119,15 @@ impl Cluster {
         let give_up_at = Instant::now() + START_TIMEOUT;
         while Instant::now() < give_up_at {
             // Its own log says so, and not a port that somebody else may have taken.
-            if log("server.log").contains("ready to accept connections")
+            let log_of_server = log("server.log");
+            if log_of_server.lines().any(|line| line.contains("ready to accept") && line.contains("connections"))
                 && TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
             {
                 return Ok(self);
             }
-            let failed = log("server.log").contains("FATAL") || log("initdb.log").contains("initdb: error");
+            let failed = log("server.log").contains("FATAL")
+                || log("initdb.log").contains("error")
+                || log("initdb.log").contains("not found");
             if failed || self._supervisor.try_wait().is_ok_and(|ended| ended.is_some()) {
                 break;
             }
