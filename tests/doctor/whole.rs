@@ -21,6 +21,7 @@ async fn where_all_is_well_every_line_is_ok() {
         "time-outs",
         "isolation",
         "connections",
+        "encryption",
         "pooler",
         "clock",
         "schema",

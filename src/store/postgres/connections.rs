@@ -12,11 +12,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgConnection, Row};
+use sqlx::{Connection, PgConnection};
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
-use super::error::{Damage, NoAnswer, no_connection};
+use super::error::Damage;
+use super::host;
 use super::url::{SessionTarget, Target};
 use crate::store::pool::Queue;
 use crate::store::{PoolState, StoreError};
@@ -163,52 +164,22 @@ impl Connections {
         Ok(Lease { connections: self, connection: opened?, opened_at, idle_since: None, places })
     }
 
-    /// Which of the hosts took the last connection.
-    pub fn host(&self) -> usize {
-        self.host.load(Ordering::Relaxed)
-    }
-
-    /// The host that a connection would be opened to now, among the same hosts with other options.
-    pub async fn find_host<'h>(&self, hosts: &'h [PgConnectOptions]) -> Result<&'h PgConnectOptions, StoreError> {
-        // With one host whatever is wrong with it is better said by who connects to it.
-        if hosts.len() > 1 {
-            drop(self.connect().await?);
-        }
-        Ok(&hosts[self.host()])
-    }
-
     /// To the host that took the last connection, or else to the first that takes one.
     async fn connect(&self) -> Result<PgConnection, StoreError> {
-        let (last, count) = (self.host(), self.hosts.len());
+        let (last, count) = (self.host.load(Ordering::Relaxed), self.hosts.len());
         let mut failed = None;
         for host in std::iter::once(last).chain((0..count).filter(|host| *host != last)) {
-            match timeout(CONNECT_TIMEOUT, self.connect_to(host)).await {
-                Ok(Ok(connection)) => {
+            match host::connect_to(&self.hosts[host], self.session).await {
+                Ok(connection) => {
                     if self.host.swap(host, Ordering::Relaxed) != host {
                         tracing::warn!(database.host = self.hosts[host].get_host(), "another database host takes over");
                     }
                     return Ok(connection);
                 }
-                Ok(Err(error)) => failed = Some(error),
-                Err(_) => failed = Some(StoreError::Unavailable(NoAnswer(CONNECT_TIMEOUT).into())),
+                Err(error) => failed = Some(error),
             }
         }
-        Err(failed.unwrap_or_else(|| StoreError::Unavailable(BoxError::from("no database host is given"))))
-    }
-
-    async fn connect_to(&self, host: usize) -> Result<PgConnection, StoreError> {
-        let mut connection = self.hosts[host].connect().await.map_err(no_connection)?;
-        if self.session == SessionTarget::ReadWrite {
-            let read_only: bool = sqlx::raw_sql("select current_setting('transaction_read_only')::boolean")
-                .fetch_one(&mut connection)
-                .await
-                .and_then(|row| row.try_get(0))
-                .map_err(no_connection)?;
-            if read_only {
-                return Err(StoreError::Unavailable(BoxError::from("the database host takes no writes")));
-            }
-        }
-        Ok(connection)
+        Err(failed.unwrap_or_else(|| StoreError::Unavailable(BoxError::from("database.url names no host"))))
     }
 
     pub fn state(&self) -> PoolState {

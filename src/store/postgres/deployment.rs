@@ -1,10 +1,13 @@
 //! What a deployment's Postgres, or a pooler in front of it, has set, beside what this program counts on. One place for
 //! what `serve` warns of and what `doctor` says.
 
+mod link;
+
 use std::time::Duration;
 
 use sqlx::FromRow;
 
+use self::link::{LINK, Link};
 use super::connections::{CONTROL_CONNECTIONS, Caller};
 use super::{Mode, PostgresStore, lock_ms, pooler, schema};
 use crate::finding::Finding;
@@ -73,7 +76,9 @@ impl PostgresStore {
         let (statement_timeout, max_connections) = (self.statement_timeout, self.max_connections);
         let mut findings =
             in_force.findings(&Wanted { statement_timeout, transaction_pooler, max_connections, replicas });
-        findings.push(pooler::look_for(self.host(), transaction_pooler).await);
+        let link: Link = self.fetch_one(Caller::Control, sqlx::query(LINK)).await?;
+        findings.extend(link.findings(&self.target));
+        findings.push(pooler::look_for(&self.target, transaction_pooler).await);
         Ok(findings)
     }
 }

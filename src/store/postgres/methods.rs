@@ -43,8 +43,7 @@ impl Store for PostgresStore {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
-        let host = self.connections.find_host(&self.hosts).await?;
-        schema::migrate(host, matches!(self.mode, Mode::TransactionPooler { .. })).await
+        schema::migrate(&self.target, matches!(self.mode, Mode::TransactionPooler { .. })).await
     }
 
     async fn check_schema(&self) -> Result<Schema, StoreError> {
@@ -198,7 +197,7 @@ impl Store for PostgresStore {
     }
 
     fn remedy(&self, error: &StoreError) -> Option<String> {
-        remedy::of(error, self.host())
+        remedy::of(error, &self.target)
     }
 
     async fn close(&self) {

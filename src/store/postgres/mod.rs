@@ -10,6 +10,7 @@ mod deployment;
 mod erasure;
 mod error;
 mod finding;
+mod host;
 mod keys;
 mod lock_holder;
 mod methods;
@@ -74,8 +75,8 @@ pub struct Config {
 /// unnamed and stands in an explicit transaction, which also sets the time limits.
 pub struct PostgresStore {
     connections: Connections,
-    /// Without time limits, for the migrator's own connection.
-    hosts: Vec<PgConnectOptions>,
+    /// Without time limits, for connections of their own: the migrator's, and that which looks for a pooler.
+    target: Target,
     mode: Mode,
     statement_timeout: Duration,
     max_connections: u32,
@@ -94,7 +95,7 @@ impl PostgresStore {
     /// # Errors
     /// If the url cannot be read; the error does not show it.
     pub fn connect(config: &Config) -> Result<Self, StoreError> {
-        let Target { hosts, session } = url::parse(&config.url)?;
+        let target = url::parse(&config.url)?;
         let statement_ms = config.statement_timeout.as_millis().max(2);
         let lock_ms = lock_ms(statement_ms);
         let (mode, pooled) = if config.transaction_pooler {
@@ -102,25 +103,20 @@ impl PostgresStore {
                 "begin isolation level read committed; \
                  set local statement_timeout = {statement_ms}; set local lock_timeout = {lock_ms}"
             );
-            (Mode::TransactionPooler { begin: begin.into() }, hosts.clone())
+            (Mode::TransactionPooler { begin: begin.into() }, target.hosts.clone())
         } else {
             let limits = [("statement_timeout", statement_ms), ("lock_timeout", lock_ms)];
             let limited = |host: &PgConnectOptions| host.clone().options(limits).options(PLANS).options(ISOLATION);
-            (Mode::Direct, hosts.iter().map(limited).collect())
+            (Mode::Direct, target.hosts.iter().map(limited).collect())
         };
-        let target = Target { hosts: pooled, session };
+        let pooled = Target { hosts: pooled, session: target.session };
         Ok(Self {
-            connections: Connections::new(target, config.max_connections, config.statement_timeout),
-            hosts,
+            connections: Connections::new(pooled, config.max_connections, config.statement_timeout),
+            target,
             mode,
             statement_timeout: config.statement_timeout,
             max_connections: config.max_connections,
         })
-    }
-
-    /// The host in use, without time limits.
-    fn host(&self) -> &PgConnectOptions {
-        &self.hosts[self.connections.host()]
     }
 
     /// Runs one statement, committed when this returns. Whatever happens meanwhile, a connection on which it did not

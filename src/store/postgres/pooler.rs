@@ -8,7 +8,8 @@ use tokio::time::timeout;
 
 use super::connections::CONNECT_TIMEOUT;
 use super::error::Failure;
-use super::schema;
+use super::host;
+use super::url::{SessionTarget, Target};
 use crate::error_chain::Chain;
 use crate::finding::Finding;
 use crate::store::StoreError;
@@ -18,8 +19,11 @@ use crate::store::StoreError;
 const TURNS: usize = 4;
 
 /// The setting beside what is there. What cannot be told is no reason to stop anything.
-pub(super) async fn look_for(options: &PgConnectOptions, expected: bool) -> Finding {
-    let looked = async { is_between(&mut schema::connect(options).await?, options).await };
+pub(super) async fn look_for(target: &Target, expected: bool) -> Finding {
+    let looked = async {
+        let (mut session, options) = host::connect(target).await?;
+        is_between(&mut session, options).await
+    };
     let seen = match looked.await {
         Ok(seen) => seen,
         Err(error) => {
@@ -46,7 +50,7 @@ pub(super) async fn look_for(options: &PgConnectOptions, expected: bool) -> Find
 /// Each session of Postgres has a process of its own. If two sessions that are both open were served by one process, or
 /// one of them by two, then somebody in between deals them out.
 pub(super) async fn is_between(session: &mut PgConnection, options: &PgConnectOptions) -> Result<bool, StoreError> {
-    let mut second = schema::connect(options).await?;
+    let mut second = host::connect_to(options, SessionTarget::Any).await?;
     let compared = async {
         let mut processes = [BTreeSet::new(), BTreeSet::new()];
         for _ in 0..TURNS {

@@ -6,16 +6,18 @@ use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 
 use super::error::{NoAnswer, Refusal};
-use super::url;
+use super::url::{self, Target};
 use crate::store::StoreError;
 use crate::verifier::BoxError;
 
 /// What [`Store::remedy`](crate::store::Store::remedy) says, for whoever has no store at hand.
 pub fn remedy(url: &SecretString, error: &StoreError) -> Option<String> {
-    of(error, url::parse(url).ok()?.hosts.first()?)
+    of(error, &url::parse(url).ok()?)
 }
 
-pub(super) fn of(error: &StoreError, options: &PgConnectOptions) -> Option<String> {
+pub(super) fn of(error: &StoreError, target: &Target) -> Option<String> {
+    // Role and database are the same for every host.
+    let options = target.hosts.first()?;
     match error {
         StoreError::Unavailable(cause)
         | StoreError::Conflict(cause)

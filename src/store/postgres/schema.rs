@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, FromRow, PgConnection, Row};
+use sqlx::{Connection, FromRow, PgConnection, Row};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connections::CONNECT_TIMEOUT;
-use super::error::{Failure, MIGRATE, absent_schema, classify, no_connection};
+use super::error::{Failure, MIGRATE, absent_schema, classify};
+use super::host::{self, within};
 use super::lock_holder::{self, Holder, Lock};
+use super::url::Target;
 use super::{PostgresStore, pooler};
 use crate::store::{Schema, StoreError};
 
@@ -60,9 +61,9 @@ fn migrator() -> Migrator {
 /// Applies what is missing, on a connection of its own. A second migrator waits for the first: on an advisory lock of
 /// the session's, so the url must lead to Postgres itself and not to a transaction pooler, where a session is nobody's
 /// and the lock would stay with a connection of the pooler's.
-pub(super) async fn migrate(options: &PgConnectOptions, transaction_pooler: bool) -> Result<(), StoreError> {
-    let mut connection = connect(options).await?;
-    answered(CONNECT_TIMEOUT, check_encoding(&mut connection)).await?;
+pub(super) async fn migrate(target: &Target, transaction_pooler: bool) -> Result<(), StoreError> {
+    let (mut connection, options) = host::connect(target).await?;
+    within(CONNECT_TIMEOUT, check_encoding(&mut connection)).await?;
     match pooler::is_between(&mut connection, options).await {
         Ok(false) => {}
         // It may not have shown itself for lack of a second connection.
@@ -88,18 +89,9 @@ pub(super) async fn migrate(options: &PgConnectOptions, transaction_pooler: bool
     connection.close().await.map_err(classify)
 }
 
-/// A connection of no pool, within the time that one of the pool's has.
-pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
-    answered(CONNECT_TIMEOUT, async { options.connect().await.map_err(no_connection) }).await
-}
-
-async fn answered<T>(limit: Duration, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    timeout(limit, call).await.unwrap_or_else(|_| Err(Failure::no_answer(limit).error))
-}
-
 /// Takes the lock that migrations take turns by, as the migrator itself takes it once more.
 async fn take_turn(connection: &mut PgConnection) -> Result<(), StoreError> {
-    answered(CONNECT_TIMEOUT, async {
+    within(CONNECT_TIMEOUT, async {
         sqlx::raw_sql(TURN_LIMITS).execute(&mut *connection).await.map(drop).map_err(classify)
     })
     .await?;
@@ -111,9 +103,8 @@ async fn take_turn(connection: &mut PgConnection) -> Result<(), StoreError> {
             Err(error) if sqlstate(&error).as_deref() == Some(LOCK_NOT_AVAILABLE) => {}
             Err(error) => return Err(migration_failed(error)),
         }
-        let holder = answered(CONNECT_TIMEOUT, async {
-            lock_holder::find(connection, Lock::Migrations).await.map_err(classify)
-        });
+        let holder =
+            within(CONNECT_TIMEOUT, async { lock_holder::find(connection, Lock::Migrations).await.map_err(classify) });
         let is_late = Instant::now() > gives_up_at;
         match holder.await? {
             Some(holder) if is_late || holder.is_idle() => {

@@ -95,6 +95,22 @@ async fn a_server_that_accepts_and_says_nothing_ends_a_migration_within_seconds(
 }
 
 #[tokio::test]
+async fn of_several_hosts_the_first_that_takes_writes_is_migrated() {
+    let database = empty_database().await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hosts = format!("postgres@{closed},{},", silent.local_addr().unwrap());
+    let store = store_at(database.url().replace("postgres@", &hosts), &database);
+    store.migrate().await.unwrap();
+    database.store().check_schema().await.unwrap();
+
+    let name = name_of(&database).await;
+    administer(&database, &format!("alter database {name} set default_transaction_read_only = on")).await;
+    let refused = store.migrate().await.unwrap_err();
+    assert!(refused.is_transient() && Chain(&refused).to_string().contains("takes no writes"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_database_of_another_encoding_is_refused_with_the_statement_that_makes_a_good_one() {
     let database = empty_database().await;
     let name = format!("{}_latin1", name_of(&database).await);
