@@ -28,6 +28,10 @@ const MAX_CALLS_PER_DAY: u64 = 1_000_000_000_000;
 /// The store keeps a session's row, and with it the replay guard, for two hours at least.
 const REPLAY_GUARD_SECONDS: u64 = 7_200;
 
+/// Whoever is in between reads the role's password exchange, and may write a session for any user.
+const EXPOSED: &str = "must have sslmode=verify-full (with sslrootcert=FILE for an authority of your own) in production, \
+     where the database is on another machine; or set database.allow_plaintext to true, if something else protects the way";
+
 /// All that is wrong, in the order of the keys.
 pub fn problems(settings: &Settings) -> Vec<Problem> {
     let mut found = Findings(Vec::new());
@@ -274,6 +278,9 @@ impl Findings {
         self.require(sts, "verifier.aliyun.sts_endpoint", "must be an https:// URL in production");
         let database = settings.database.url.is_some();
         self.require(database, "database.url", "must be set in production, also as DATABASE_URL");
+        if let (Some(url), false) = (&settings.database.url, settings.database.allow_plaintext) {
+            self.require(!postgres::is_exposed(url), "database.url", EXPOSED);
+        }
         let message = "must be an https:// URL in production";
         self.require(settings.id_token.issuer.as_deref().is_some_and(is_https), "id_token.issuer", message);
         let key = settings.secrets.master_key.is_some();

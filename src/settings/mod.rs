@@ -89,6 +89,8 @@ pub struct Database {
     pub max_connections: u32,
     /// Behind PgBouncer in transaction mode: unnamed statements, no startup options.
     pub transaction_pooler: bool,
+    /// In production, over the network.
+    pub allow_plaintext: bool,
     pub statement_timeout_ms: u64,
     /// Of a request's time, kept for its commit.
     pub phase_timeout_ms: u64,

@@ -11,7 +11,7 @@ use super::{MARGIN, SECRETS, database_url, longest_end, production, read, write_
 use crate::support::program::Setup;
 
 const FOLDER: &str = "deploy/kubernetes";
-const OWNERS_URL: &str = "postgres://owner:word@db.internal/oneclick";
+const OWNERS_URL: &str = "postgres://owner:word@db.internal/oneclick?sslmode=verify-full";
 
 fn manifests(file: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(&read(&format!("{FOLDER}/{file}"))).unwrap_or_else(|error| panic!("{file}: {error}"))

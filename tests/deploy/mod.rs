@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 /// The secrets' files, by the names that all deployments give them.
 const SECRETS: [(&str, &str); 4] = [
-    ("database_url", "postgres://oneclick:word@db.internal/oneclick"),
+    ("database_url", "postgres://oneclick:word@db.internal/oneclick?sslmode=verify-full"),
     ("master_key", "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="),
     ("access_key_id", "LTAI-test"),
     ("access_key_secret", "secret-test"),

@@ -269,6 +269,25 @@ fn production_refuses_what_only_development_may_do() {
     ] {
         refused(production(&[change]), &[key]);
     }
+    for exposed in [
+        "postgres://login:word@db.internal/login",
+        "postgres://login:word@db.internal/login?sslmode=disable",
+        "postgres://login:word@db.internal/login?sslmode=require",
+        "postgres://login:word@127.0.0.1,db.internal/login",
+    ] {
+        let words = ["database.url must have sslmode=verify-full", "database.allow_plaintext"];
+        refused(production(&[("DATABASE_URL", exposed)]), &words);
+        assert!(production(&[("DATABASE_URL", exposed), ("ONECLICK_DATABASE__ALLOW_PLAINTEXT", "true")]).is_ok());
+        assert!(from_variables(&[("DATABASE_URL", exposed)]).is_ok(), "in development");
+    }
+    for safe in [
+        "postgres://login:word@db.internal/login?sslmode=verify-ca",
+        "postgres://login:word@db.internal/login?sslmode=require&sslrootcert=/dev/null",
+        "postgres://login:word@127.0.0.1,[::1],localhost/login",
+        "postgres://login@/login?host=/run/postgresql",
+    ] {
+        assert!(production(&[("DATABASE_URL", safe)]).is_ok(), "{safe}");
+    }
     refused(from_variables(&[("ONECLICK_ENVIRONMENT", "production")]), &["verifier.provider", "secrets.master_key"]);
     let sqlite = production(&[("DATABASE_URL", "sqlite:///var/lib/oneclick-login/data.db")]).unwrap();
     assert_eq!(sqlite.database_kind().as_str(), "sqlite");

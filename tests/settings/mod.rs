@@ -18,7 +18,7 @@ const MASTER_KEY: &str = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=";
 
 /// All that `config/production.toml` leaves to the environment.
 const PRODUCTION: [(&str, &str); 5] = [
-    ("DATABASE_URL", "postgres://login:word@db.internal/login"),
+    ("DATABASE_URL", "postgres://login:word@db.internal/login?sslmode=verify-full"),
     ("ONECLICK_ID_TOKEN__ISSUER", "https://login.example.com/api/v1/oauth2"),
     ("ONECLICK_SECRETS__MASTER_KEY", MASTER_KEY),
     ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI-test"),

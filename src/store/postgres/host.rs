@@ -1,8 +1,9 @@
 //! A connection to one of the hosts that `database.url` names: the first that the URL means. It knows of no pool.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, PgConnection, Row};
 use tokio::time::timeout;
 
@@ -53,4 +54,16 @@ pub(super) async fn within<T>(
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     timeout(limit, call).await.unwrap_or_else(|_| Err(Failure::no_answer(limit).error))
+}
+
+/// A socket, or an address that no other machine is reached by.
+pub(super) fn is_local(options: &PgConnectOptions) -> bool {
+    let host = options.get_host();
+    let loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    options.get_socket().is_some() || host.starts_with('/') || host == "localhost" || loopback
+}
+
+/// Whether the server must have a certificate that an authority vouches for.
+pub(super) fn is_verified(options: &PgConnectOptions) -> bool {
+    matches!(options.get_ssl_mode(), PgSslMode::VerifyCa | PgSslMode::VerifyFull)
 }

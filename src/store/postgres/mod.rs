@@ -240,6 +240,13 @@ pub fn check_url(url: &SecretString) -> Result<(), StoreError> {
     url::parse(url).map(drop)
 }
 
+/// Whether a host of the URL is on another machine, and the way to it is not encrypted or anybody may be at its end.
+/// `false` for a URL that cannot be read.
+pub fn is_exposed(url: &SecretString) -> bool {
+    url::parse(url)
+        .is_ok_and(|target| target.hosts.iter().any(|host| !(host::is_local(host) || host::is_verified(host))))
+}
+
 /// A statement taken apart, so that it can be run again.
 struct Prepared {
     sql: SqlStr,

@@ -1,10 +1,9 @@
 //! Which of several hosts the connection leads to and who would follow it, and how safe the way there is.
 
-use std::net::IpAddr;
-
 use sqlx::FromRow;
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::postgres::PgConnectOptions;
 
+use super::super::host;
 use super::super::url::Target;
 use crate::finding::Finding;
 
@@ -72,15 +71,12 @@ impl Link {
     }
 
     fn encryption(&self, target: &Target) -> Finding {
-        let verified = target
-            .hosts
-            .iter()
-            .all(|options| matches!(options.get_ssl_mode(), PgSslMode::VerifyCa | PgSslMode::VerifyFull));
+        let verified = target.hosts.iter().all(host::is_verified);
         let advice = "add sslmode=verify-full&sslrootcert=FILE, of the authority that signed the server's certificate, \
                       to database.url";
         match &self.tls {
             Some(version) if verified => Finding::ok("encryption", format!("{version}, the certificate is verified")),
-            _ if target.hosts.iter().all(is_local) => {
+            _ if target.hosts.iter().all(host::is_local) => {
                 let version = self.tls.as_deref().unwrap_or("none");
                 Finding::ok("encryption", format!("{version}, on this machine"))
             }
@@ -100,13 +96,6 @@ fn place(options: &PgConnectOptions) -> String {
         Some(folder) => folder.display().to_string(),
         None => format!("{}:{}", options.get_host(), options.get_port()),
     }
-}
-
-/// A socket, or an address that no other machine is reached by.
-fn is_local(options: &PgConnectOptions) -> bool {
-    let host = options.get_host();
-    let loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    options.get_socket().is_some() || host.starts_with('/') || host == "localhost" || loopback
 }
 
 #[cfg(test)]
