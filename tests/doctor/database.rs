@@ -117,8 +117,25 @@ async fn a_role_that_may_not_write_is_told_what_to_grant() {
     let url = deployment.database.url().replace("postgres@", &format!("{role}@"));
     let report = doctor(&deployment.setup.clone().set("DATABASE_URL", url)).await;
     deployment.administer(&format!("drop owned by {role}; drop role {role}")).await;
-    report
-        .assert_fails("writes", &["permission denied", "42501", "grant select, insert, update, delete on all tables"]);
+    report.assert_fails("database", &["sessions", "write_probe", "grant select, insert, update, delete on all tables"]);
+}
+
+#[tokio::test]
+async fn a_single_table_without_its_rights_is_named() {
+    let deployment = Deployment::new().await;
+    let role = deployment.name().await;
+    deployment.administer(&format!("create role {role} login")).await;
+    let grant = format!("grant select, insert, update, delete on all tables in schema public to {role}");
+    deployment.administer(&grant).await;
+    deployment.administer(&format!("revoke insert on tickets from {role}")).await;
+    let url = deployment.database.url().replace("postgres@", &format!("{role}@"));
+    let setup = deployment.setup.clone().set("DATABASE_URL", url);
+    let report = doctor(&setup).await;
+    deployment.administer(&grant).await;
+    let granted = doctor(&setup).await;
+    deployment.administer(&format!("drop owned by {role}; drop role {role}")).await;
+    report.assert_fails("database", &[&format!("the role {role} may not read and write: tickets; run"), &grant]);
+    granted.assert_says("ok", "database", &["reachable"]);
 }
 
 #[tokio::test]

@@ -52,7 +52,10 @@ fn what_is_printed_loads_again_as_the_same_settings() {
 #[test]
 fn what_is_printed_in_production_loads_again_with_the_secrets_alone() {
     let first = printed(&production(&[]).unwrap());
-    assert!(first.contains("#url = \"postgres://login:[redacted]@db.internal/login?sslmode=verify-full\"\n"), "{first}");
+    assert!(
+        first.contains("#url = \"postgres://login:[redacted]@db.internal/login?sslmode=verify-full\"\n"),
+        "{first}"
+    );
     assert!(first.contains("#master_key = \"[redacted]\"\n"), "{first}");
     assert!(first.contains("#access_key_secret = \"[redacted]\"\n"), "{first}");
     let folder = TempDir::new().unwrap();

@@ -69,7 +69,10 @@ fn a_secrets_file_that_is_missing_or_empty_is_refused_by_name() {
 
 /// Distinct texts that look like what they stand for.
 const CANARIES: [(&str, &str); 6] = [
-    ("ONECLICK_DATABASE__URL", "postgres://login:canary-password@db/login?sslmode=verify-full&password=canary-parameter"),
+    (
+        "ONECLICK_DATABASE__URL",
+        "postgres://login:canary-password@db/login?sslmode=verify-full&password=canary-parameter",
+    ),
     ("ONECLICK_VERIFIER__ALIYUN__PROXY", "http://proxy:canary-proxy@proxy.internal:3128"),
     ("ONECLICK_VERIFIER__ALIYUN__ACCESS_KEY_ID", "canary-id"),
     ("ONECLICK_VERIFIER__ALIYUN__ACCESS_KEY_SECRET", "canary-secret"),

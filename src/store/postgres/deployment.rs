@@ -33,7 +33,14 @@ select quote_ident(current_user) as role,
            + coalesce(current_setting('reserved_connections', true), '0')::bigint as reserved,
        (select rolconnlimit::bigint from pg_roles where rolname = current_user) as role_limit,
        (select datconnlimit::bigint from pg_database where datname = current_database()) as database_limit,
-       (select count(*) from pg_stat_activity where datid is not null and usename <> current_user) as others";
+       (select count(*) from pg_stat_activity where datid is not null and usename <> current_user) as others,
+       (select string_agg(relname::text, ', ' order by relname)
+        from pg_class
+        where relkind = 'r'
+          and relnamespace = (select relnamespace from pg_class where oid = to_regclass('_sqlx_migrations'))
+          and relname <> '_sqlx_migrations'
+          and not (has_table_privilege(oid, 'select') and has_table_privilege(oid, 'insert')
+                   and has_table_privilege(oid, 'update') and has_table_privilege(oid, 'delete'))) as out_of_reach";
 
 #[derive(FromRow, Clone)]
 struct InForce {
@@ -58,6 +65,8 @@ struct InForce {
     database_limit: i64,
     /// Connections that stand, of other roles.
     others: i64,
+    /// Tables that the role may not read and write, of the schema that holds ours.
+    out_of_reach: Option<String>,
 }
 
 /// What this program asks for.
@@ -113,6 +122,14 @@ impl InForce {
         }
         if self.encoding != schema::ENCODING {
             return Finding::fail("database", schema::other_encoding(&self.encoding), schema::ENCODING_REMEDY);
+        }
+        if let Some(tables) = &self.out_of_reach {
+            let advice = format!(
+                "run, as the role that migrates: \
+                 grant select, insert, update, delete on all tables in schema public to {role};"
+            );
+            let message = format!("the role {role} may not read and write: {tables}");
+            return Finding::fail("database", message, advice);
         }
         Finding::ok("database", format!("reachable, PostgreSQL {version}, as {role} in {database}"))
     }

@@ -71,14 +71,14 @@ pub(super) async fn migrate(target: &Target, transaction_pooler: bool) -> Result
         Ok(true) | Err(_) => return Err(through_pooler()),
     }
     take_turn(&mut connection).await?;
-    sqlx::raw_sql(LIMITS).execute(&mut connection).await.map_err(classify)?;
+    set(&mut connection, LIMITS).await?;
     let gives_up_at = Instant::now() + LOCK_PATIENCE;
     while let Err(error) = apply(&mut connection).await {
         if sqlstate(&error).as_deref() != Some(LOCK_NOT_AVAILABLE) {
             return Err(migration_failed(error));
         }
         if Instant::now() > gives_up_at {
-            let holder = lock_holder::find(&mut connection, Lock::Table).await.map_err(classify)?;
+            let holder = holder_of(&mut connection, Lock::Table).await?;
             return Err(
                 holder.map_or_else(|| migration_failed(error), |holder| held("a table's lock is held", &holder))
             );
@@ -91,10 +91,7 @@ pub(super) async fn migrate(target: &Target, transaction_pooler: bool) -> Result
 
 /// Takes the lock that migrations take turns by, as the migrator itself takes it once more.
 async fn take_turn(connection: &mut PgConnection) -> Result<(), StoreError> {
-    within(CONNECT_TIMEOUT, async {
-        sqlx::raw_sql(TURN_LIMITS).execute(&mut *connection).await.map(drop).map_err(classify)
-    })
-    .await?;
+    set(connection, TURN_LIMITS).await?;
     let gives_up_at = Instant::now() + LOCK_PATIENCE;
     loop {
         let outcome = timeout(TURN_TIMEOUT, connection.lock()).await;
@@ -103,10 +100,8 @@ async fn take_turn(connection: &mut PgConnection) -> Result<(), StoreError> {
             Err(error) if sqlstate(&error).as_deref() == Some(LOCK_NOT_AVAILABLE) => {}
             Err(error) => return Err(migration_failed(error)),
         }
-        let holder =
-            within(CONNECT_TIMEOUT, async { lock_holder::find(connection, Lock::Migrations).await.map_err(classify) });
         let is_late = Instant::now() > gives_up_at;
-        match holder.await? {
+        match holder_of(connection, Lock::Migrations).await? {
             Some(holder) if is_late || holder.is_idle() => {
                 return Err(held("another migration's lock is held", &holder));
             }
@@ -115,6 +110,14 @@ async fn take_turn(connection: &mut PgConnection) -> Result<(), StoreError> {
             None => {}
         }
     }
+}
+
+async fn set(connection: &mut PgConnection, limits: &'static str) -> Result<(), StoreError> {
+    within(CONNECT_TIMEOUT, async { sqlx::raw_sql(limits).execute(connection).await.map(drop).map_err(classify) }).await
+}
+
+async fn holder_of(connection: &mut PgConnection, lock: Lock) -> Result<Option<Holder>, StoreError> {
+    within(CONNECT_TIMEOUT, async { lock_holder::find(connection, lock).await.map_err(classify) }).await
 }
 
 /// It may end: who waits for a database waits for this, too.

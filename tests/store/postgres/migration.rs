@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::faults::{administer, name_of};
+use crate::support::log::Log;
 use crate::support::pooler::Pooler;
 use crate::support::postgres::{TestDatabase, database, empty_database};
 
@@ -78,8 +79,13 @@ async fn a_migration_at_work_is_waited_for() {
         sqlx::raw_sql("select pg_sleep(4)").execute(&mut other).await.unwrap();
         other.unlock().await.unwrap();
     });
+    let log = Log::default();
+    let listening = log.listen();
     database.store().migrate().await.unwrap();
+    drop(listening);
     at_work.await.unwrap();
+    let said = log.lines();
+    assert!(said.contains("waiting for another migration") && said.contains(", active for "), "{said}");
 }
 
 #[tokio::test]

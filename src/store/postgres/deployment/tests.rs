@@ -23,6 +23,7 @@ fn good() -> InForce {
         role_limit: -1,
         database_limit: -1,
         others: 17,
+        out_of_reach: None,
     }
 }
 

@@ -136,8 +136,8 @@ impl Parameters {
 
     pub fn add_environment(&mut self, environment: impl Fn(&str) -> Option<String>) {
         for (variable, name) in VARIABLES {
-            let unset = !self.values.contains_key(name) && !(name == "host" && self.values.contains_key("hostaddr"));
-            if let (true, Some(value)) = (unset, environment(variable)) {
+            let given = self.values.contains_key(name) || name == "host" && self.values.contains_key("hostaddr");
+            if let (false, Some(value)) = (given, environment(variable)) {
                 self.set(name, value);
             }
         }
