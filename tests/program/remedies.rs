@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use sqlx::{AssertSqlSafe, Executor};
@@ -113,35 +114,43 @@ async fn a_database_in_which_another_program_has_our_tables_is_told_to_be_left_t
 
 /// As with a volume that root has made for a program that runs as another user.
 #[test]
-fn a_sqlite_file_of_another_user_is_named_with_its_owner_and_with_us() {
+fn a_sqlite_file_or_folder_of_another_user_is_named_with_its_owner_and_with_us() {
     let other = unprivileged::user().unwrap();
     let folder = unprivileged::folder("oneclick-login-volume-").unwrap();
-    let program = folder.join("oneclick-login");
-    std::fs::copy(env!("CARGO_BIN_EXE_oneclick-login"), &program).unwrap();
-    let file = folder.join("login.db");
-    std::fs::write(&file, "").unwrap();
-    // Only who is not root is stopped by a mode.
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o444)).unwrap();
-    let mut command = Command::new(&program);
-    command.arg("app").arg("list").env_clear().current_dir(&folder);
-    command.env("DATABASE_URL", format!("sqlite://{}", file.display()));
     if let Some((user, group)) = other {
         chown(&folder, Some(user), Some(group)).unwrap();
-        command.uid(user).gid(group);
     }
-    let output = command.output().unwrap();
-    let us = rustix::process::geteuid();
-    let them = other.map_or(us.as_raw(), |(user, _)| user);
+    let program = folder.join("oneclick-login");
+    std::fs::copy(env!("CARGO_BIN_EXE_oneclick-login"), &program).unwrap();
+    let (file, volume) = (folder.join("login.db"), folder.join("volume"));
+    std::fs::write(&file, "").unwrap();
+    std::fs::create_dir(&volume).unwrap();
+    // Only who is not root is stopped by a mode.
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o444)).unwrap();
+    std::fs::set_permissions(&volume, PermissionsExt::from_mode(0o555)).unwrap();
+    let run = |database: &Path| {
+        let mut command = Command::new(&program);
+        command.arg("app").arg("list").env_clear().current_dir(&folder);
+        command.env("DATABASE_URL", format!("sqlite://{}", database.display()));
+        if let Some((user, group)) = other {
+            command.uid(user).gid(group);
+        }
+        command.output().unwrap()
+    };
+    let outputs = [run(&file), run(&volume.join("new.db"))];
     std::fs::remove_dir_all(&folder).unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    let (path, owner) = (file.display(), us.as_raw());
-    for words in [
-        format!("{path} belongs to the user {owner} with mode 444"),
-        format!("as the user {them}, may not write it"),
-        format!("run: chown {them} {path}*"),
+    let owner = rustix::process::geteuid().as_raw();
+    let us = other.map_or(owner, |(user, _)| user);
+    let (file, volume) = (file.display(), volume.display());
+    for (output, named, run) in [
+        (&outputs[0], format!("{file} belongs to the user {owner} with mode 444"), format!("chown {us} {file}*")),
+        (&outputs[1], format!("{volume} belongs to the user {owner} with mode 555"), format!("chown -R {us} {volume}")),
     ] {
-        assert!(said.contains(&words), "{words:?} is not said: {said}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for words in [named, format!("as the user {us}, may not write it"), format!("run: {run};")] {
+            assert!(said.contains(&words), "{words:?} is not said: {said}");
+        }
+        assert!(!said.contains("readonly"), "{said}");
     }
-    assert!(!said.contains("readonly"), "{said}");
 }

@@ -23,15 +23,14 @@ static MAKING: Mutex<()> = Mutex::new(());
 pub(super) fn connect_options(config: &Config) -> Result<SqliteConnectOptions, StoreError> {
     let (location, mode) = parse(&config.url)?;
     let path = std::path::absolute(location.get_filename()).map_err(|error| StoreError::Other(error.into()))?;
-    if mode == Mode::Create {
-        make_private(&path).map_err(|error| {
-            let named = io::Error::new(error.kind(), format!("{} cannot be made: {error}", path.display()));
-            StoreError::Unavailable(named.into())
-        })?;
-    }
+    let made = if mode == Mode::Create { make_private(&path) } else { Ok(()) };
     if mode != Mode::ReadOnly {
         check_writable(&path).map_err(|why| StoreError::Unavailable(why.into()))?;
     }
+    made.map_err(|error| {
+        let named = io::Error::new(error.kind(), format!("{} cannot be made: {error}", path.display()));
+        StoreError::Unavailable(named.into())
+    })?;
     Ok(location
         .filename(path)
         .read_only(mode == Mode::ReadOnly)
@@ -124,26 +123,21 @@ fn check_writable(path: &Path) -> Result<(), String> {
 }
 
 fn not_writable(file: &Path, read_only_file_system: bool) -> String {
-    let ours = rustix::process::geteuid();
-    let chown = if file.is_dir() {
-        format!("chown -R {ours} {}", file.display())
-    } else {
-        format!("chown {ours} {}*", file.display())
-    };
-    let file = file.display();
+    let (name, ours) = (file.display(), rustix::process::geteuid());
     if read_only_file_system {
-        return format!("{file} is on a file system that is mounted read-only");
+        return format!("{name} is on a file system that is mounted read-only");
     }
-    match std::fs::metadata(file.to_string()) {
-        Ok(found) => {
-            let (owner, mode) = (found.uid(), found.mode() & 0o7777);
-            format!(
-                "{file} belongs to the user {owner} with mode {mode:o}, and this process, as the user {ours}, may not \
-                 write it; run: {chown}; or start the program as the user {owner}"
-            )
-        }
-        Err(error) => format!("{file} may not be written by the user {ours}: {error}"),
-    }
+    let found = match std::fs::metadata(file) {
+        Ok(found) => found,
+        Err(error) => return format!("{name} may not be written by the user {ours}: {error}"),
+    };
+    let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+    // A file's companions beside it have the same owner.
+    let chown = if found.is_dir() { format!("chown -R {ours} {name}") } else { format!("chown {ours} {name}*") };
+    format!(
+        "{name} belongs to the user {owner} with mode {mode:o}, and this process, as the user {ours}, may not write it; \
+         run: {chown}; or start the program as the user {owner}"
+    )
 }
 
 #[cfg(test)]
