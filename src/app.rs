@@ -126,12 +126,12 @@ impl App {
             clock: clock.clone(),
         });
         let role = verifier::role_credentials(settings, &clock)?;
-        let verifier = verifier::open(settings, &clock, role.as_ref(), &metrics.verifier)?;
+        let (verifier, guard) = verifier::open(settings, &clock, role.as_ref(), &metrics.verifier)?;
         let budget = Arc::new(Budget::new(settings.verifier_budget(), store.clone(), clock.clone()));
         let limits = Arc::new(Limits::new(settings.login_limits(), clock.clone()));
         let login = Login {
             limits: Arc::clone(&limits),
-            verifier: Arc::new(verifier),
+            verifier,
             budget: Arc::clone(&budget),
             vault,
             commit_queue: commit_queue.clone(),
@@ -169,7 +169,7 @@ impl App {
         if let Some(role) = &role {
             role.refresh_if_due().await;
         }
-        let watched = Watched { store, keys, commit_queue, limits, budget, clock };
+        let watched = Watched { store, keys, commit_queue, limits, budget, guard, clock };
         readiness.started(watched.clone());
         Ok(Self { http, watched, readiness: Arc::clone(readiness), role })
     }
@@ -251,7 +251,7 @@ pub async fn open_vault(settings: &Settings, store: &dyn Store, clock: &Clock) -
 /// The configured master keys, or in development one that is made once.
 pub fn master_keys(settings: &Settings) -> Result<MasterKeys, MasterKeyError> {
     match settings.master_keys() {
-        Some(keys) => Ok(keys),
+        Some(keys) => keys,
         None => MasterKeys::load_or_create(Path::new(DEVELOPMENT_MASTER_KEY)),
     }
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::StartError;
 use crate::clock::Clock;
-use crate::metrics::{MeteredVerifier, VerifierMetrics};
+use crate::metrics::VerifierMetrics;
 use crate::settings::{CredentialsKind, Provider, Settings};
 use crate::verifier::PhoneNumberVerifier;
 use crate::verifier::aliyun::{
     self, AliyunVerifier, Credentials, CredentialsSource, EcsConfig, EcsRole, InvalidCredentials, OidcConfig, OidcRole,
     RefreshedCredentials, Role, StaticCredentials,
 };
+use crate::verifier::guard::Guard;
 use crate::verifier::sandbox::SandboxVerifier;
 
 /// To read the OIDC token's file and to get the STS's answer, which takes about 100 ms.
@@ -20,22 +21,24 @@ const STS_TIMEOUT: Duration = Duration::from_secs(5);
 /// For three requests to an address of the instance's own host.
 const ECS_METADATA_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// `role` is what [`role_credentials`] gave.
+/// The verifier, and what guards it where it is somebody else's. `role` is what [`role_credentials`] gave.
 pub fn open(
     settings: &Settings,
     clock: &Clock,
     role: Option<&Arc<RefreshedCredentials>>,
     metrics: &VerifierMetrics,
-) -> Result<MeteredVerifier, StartError> {
+) -> Result<(Arc<dyn PhoneNumberVerifier>, Option<Arc<Guard>>), StartError> {
     // Every call is that of a login which has a place, so there are never more.
     let limit = settings.login.max_in_flight;
-    let (verifier, limit): (Arc<dyn PhoneNumberVerifier>, _) = match settings.verifier.provider {
-        Provider::Sandbox => (Arc::new(SandboxVerifier::new()), limit),
+    Ok(match settings.verifier.provider {
+        Provider::Sandbox => (Arc::new(metrics.meter(Arc::new(SandboxVerifier::new()), limit)), None),
         Provider::Aliyun => {
-            (Arc::new(aliyun(settings, clock, role)?), limit.min(settings.verifier.aliyun.max_in_flight))
+            let limit = limit.min(settings.verifier.aliyun.max_in_flight);
+            let metered = metrics.meter(Arc::new(aliyun(settings, clock, role)?), limit);
+            let guard = Arc::new(Guard::new(Arc::new(metered)));
+            (Arc::clone(&guard) as _, Some(guard))
         }
-    };
-    Ok(metrics.meter(verifier, limit))
+    })
 }
 
 /// The client of Alibaba Cloud. `role` is what [`role_credentials`] gave.

@@ -169,6 +169,7 @@ impl From<Arc<LoginError>> for Failure {
                 VerifierError::OverBudget(_) => (ErrorCode::TooManyRequests, true),
                 VerifierError::Misconfigured { .. } | VerifierError::NotANumber => (ErrorCode::SystemBusy, false),
                 VerifierError::Busy { .. }
+                | VerifierError::Throttled { .. }
                 | VerifierError::Unreachable(_)
                 | VerifierError::NoAnswer { .. }
                 | VerifierError::BudgetUnknown(_) => (ErrorCode::SystemBusy, true),

@@ -65,13 +65,14 @@ impl Management {
     }
 
     fn parts(&self, watched: &Watched) -> Parts {
-        let Watched { store, keys, commit_queue, limits, budget, clock } = watched;
+        let Watched { store, keys, commit_queue, limits, budget, guard, clock } = watched;
         let (keys, now) = (keys.snapshot(), clock.now());
         Parts {
             pool: store.pool_state(),
             clock_difference: self.readiness.clock_difference(),
             limit_buckets_forgotten: limits.forgotten(),
             verifier_budget_left: budget.left_today(),
+            verifier_guard: guard.as_ref().map(|guard| guard.state()).unwrap_or_default(),
             session_writer_queue: commit_queue.taken(),
             session_writer_limit: commit_queue.limit(),
             session_writer_healthy: commit_queue.is_healthy(),

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use crate::store::PoolState;
+use crate::verifier::guard::GuardState;
 
 #[derive(Debug)]
 pub struct Sample {
@@ -29,6 +30,7 @@ pub struct Parts {
     pub limit_buckets_forgotten: u64,
     /// `None` where there is no limit of a day's calls.
     pub verifier_budget_left: Option<u64>,
+    pub verifier_guard: GuardState,
     pub session_writer_queue: usize,
     pub session_writer_limit: usize,
     pub session_writer_healthy: bool,
@@ -95,6 +97,7 @@ impl Parts {
                 ConstGauge::new(i64::try_from(left).unwrap_or(i64::MAX)),
             );
         }
+        register_guard(&self.verifier_guard, registry);
         let connections = Family::<StateLabels, Gauge>::default();
         for (state, connected) in [("idle", self.pool.idle), ("in_use", self.pool.in_use)] {
             connections.get_or_create(&StateLabels { state }).set(whole(connected));
@@ -129,6 +132,28 @@ impl Parts {
             ages,
         );
     }
+}
+
+fn register_guard(guard: &GuardState, registry: &mut Registry) {
+    registry.register(
+        "oneclick_verifier_silent",
+        "1 while the verifier gives no answers and only single logins try it, else 0",
+        flag(guard.is_open),
+    );
+    registry.register(
+        "oneclick_verifier_calls_per_second_limit",
+        "Calls of the verifier that go out in a second because it throttles; 0 while it does not",
+        ConstGauge::new(i64::from(guard.calls_per_second.unwrap_or_default())),
+    );
+    let kept_back = Family::<ReasonLabels, Counter>::default();
+    for (reason, calls) in [("silent", guard.kept_from_silent), ("throttles", guard.kept_from_throttling)] {
+        kept_back.get_or_create(&ReasonLabels { reason }).inc_by(calls);
+    }
+    registry.register(
+        "oneclick_verifier_calls_kept_back",
+        "Calls of the verifier that were not made, by what it is that they would have met",
+        kept_back,
+    );
 }
 
 fn flag(value: bool) -> ConstGauge<i64> {

@@ -19,6 +19,7 @@ use crate::keys::{CLOCK_LIMIT, Keys};
 use crate::limits::Limits;
 use crate::limits::budget::Budget;
 use crate::store::{Store, StoreError};
+use crate::verifier::guard::Guard;
 
 pub use judge::Reason;
 
@@ -58,6 +59,8 @@ pub struct Watched {
     /// Shown only: a limit that is reached is no reason to go elsewhere.
     pub limits: Arc<Limits>,
     pub budget: Arc<Budget>,
+    /// Shown only: a verifier that is silent is so for all replicas. `None` with the sandbox.
+    pub guard: Option<Arc<Guard>>,
     pub clock: Clock,
 }
 

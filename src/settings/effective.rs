@@ -13,7 +13,7 @@ use crate::apps::DEMO_CLIENT_ID;
 use crate::client_address::TrustedProxies;
 use crate::http::ISSUER_PATH;
 use crate::limits::{self, budget};
-use crate::vault::MasterKeys;
+use crate::vault::{MasterKeyError, MasterKeys};
 
 const DEVELOPMENT_DATABASE: &str = "sqlite://data/oneclick-login.db";
 
@@ -170,9 +170,10 @@ impl Settings {
         reference().into_iter().filter_map(value).collect()
     }
 
-    /// `None` only in development: then a key is made once and kept beside the data.
-    pub fn master_keys(&self) -> Option<MasterKeys> {
-        self.secrets.master_key.as_ref().and_then(|text| MasterKeys::parse(text.expose_secret()).ok())
+    /// `None` where none is set, which only development may leave so: then a key is made once and kept beside the data.
+    /// One that is set and cannot be read is an error, never none.
+    pub fn master_keys(&self) -> Option<Result<MasterKeys, MasterKeyError>> {
+        self.secrets.master_key.as_ref().map(|text| MasterKeys::parse(text.expose_secret()))
     }
 }
 

@@ -3,6 +3,7 @@
 //! It must not know the store, the session or HTTP answers. Implementations: `aliyun` (production) and `sandbox`.
 
 pub mod aliyun;
+pub mod guard;
 pub mod sandbox;
 
 use std::fmt;
@@ -124,9 +125,12 @@ pub enum VerifierError {
     /// Credentials, scheme, permissions or balance are wrong: somebody must act. The token was not taken.
     #[error("the verifier refuses this deployment: {code}")]
     Misconfigured { code: String },
-    /// The verifier, or our own limit of calls in flight, sends us away. Waiting helps; the token was not taken.
-    #[error("the verifier is busy: {reason}")]
+    /// A call was not made: too many are in flight, or the verifier throttles or is silent. Waiting helps.
+    #[error("the verifier is not asked now: {reason}")]
     Busy { reason: String },
+    /// The verifier sends us away: too many calls. Waiting helps; the token was not taken.
+    #[error("the verifier throttles: {reason}")]
+    Throttled { reason: String },
     /// No byte of the request left this machine.
     #[error("the verifier cannot be reached")]
     Unreachable(#[source] BoxError),
@@ -158,6 +162,7 @@ impl VerifierError {
             Self::Ambiguous { .. } | Self::NoAnswer { .. } => TokenState::Unknown,
             Self::Misconfigured { .. }
             | Self::Busy { .. }
+            | Self::Throttled { .. }
             | Self::Unreachable(_)
             | Self::OverBudget(_)
             | Self::BudgetUnknown(_) => TokenState::Unspent,
@@ -165,8 +170,16 @@ impl VerifierError {
     }
 
     /// What [`VerifierError::kind`] may say of a call that was made.
-    pub const KINDS: [&'static str; 7] =
-        ["token_rejected", "ambiguous", "misconfigured", "busy", "unreachable", "no_answer", "not_a_number"];
+    pub const KINDS: [&'static str; 8] = [
+        "token_rejected",
+        "ambiguous",
+        "misconfigured",
+        "busy",
+        "throttled",
+        "unreachable",
+        "no_answer",
+        "not_a_number",
+    ];
 
     /// A short, bounded name of the kind, for metrics and logs.
     pub const fn kind(&self) -> &'static str {
@@ -175,6 +188,7 @@ impl VerifierError {
             Self::Ambiguous { .. } => "ambiguous",
             Self::Misconfigured { .. } => "misconfigured",
             Self::Busy { .. } => "busy",
+            Self::Throttled { .. } => "throttled",
             Self::Unreachable(_) => "unreachable",
             Self::NoAnswer { .. } => "no_answer",
             Self::OverBudget(_) => "over_budget",
@@ -191,6 +205,7 @@ impl VerifierError {
             | Self::Ambiguous { .. }
             | Self::Misconfigured { .. }
             | Self::Busy { .. }
+            | Self::Throttled { .. }
             | Self::Unreachable(_)
             | Self::OverBudget(_)
             | Self::BudgetUnknown(_) => false,
@@ -221,6 +236,7 @@ mod tests {
             VerifierError::Ambiguous { code: code() },
             VerifierError::Misconfigured { code: code() },
             VerifierError::Busy { reason: code() },
+            VerifierError::Throttled { reason: code() },
             VerifierError::Unreachable("a".into()),
             VerifierError::NoAnswer { reason: code(), source: None },
             VerifierError::NotANumber,

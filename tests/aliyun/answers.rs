@@ -65,7 +65,7 @@ async fn every_code_of_the_table_means_the_same_with_every_http_status() {
         (TOKEN_REJECTED, "token_rejected", TokenState::Spent),
         (AMBIGUOUS, "ambiguous", TokenState::Unknown),
         (MISCONFIGURED, "misconfigured", TokenState::Unspent),
-        (BUSY, "busy", TokenState::Unspent),
+        (BUSY, "throttled", TokenState::Unspent),
         (NO_ANSWER, "no_answer", TokenState::Unknown),
     ];
     let server = MockServer::start().await;

@@ -11,7 +11,7 @@ use oneclick_login::vault::Vault;
 use crate::support::app::{DEMO_CLIENT_ID, SEED_TOKEN, TestApp, login};
 
 async fn user_of(app: &TestApp, number: &str) -> Option<oneclick_login::store::User> {
-    let master_keys = app.settings.master_keys().unwrap();
+    let master_keys = app.settings.master_keys().unwrap().unwrap();
     let vault = Vault::open(&master_keys, &*app.store, app.clock.now()).await.unwrap();
     let index = vault.phone_index(&PhoneNumber::from_national(number).unwrap());
     app.store.find_user(UserKey::Phone(index)).await.unwrap()

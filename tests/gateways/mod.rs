@@ -10,6 +10,7 @@ mod nginx_failures;
 mod protected_page;
 mod recorder;
 mod replicas_behind_nginx;
+mod rolling_restart;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};

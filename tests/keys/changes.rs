@@ -8,8 +8,11 @@ use oneclick_login::clock::Clock;
 use oneclick_login::keys::{Config, KeysError, SigningAlg, Timing};
 use oneclick_login::store::{SigningKeyRow, Store};
 
+use sqlx::Executor;
+
 use super::replica::{Replica, config, timing};
 use super::{at, on_both_stores};
+use crate::support::postgres::{TestDatabase, database};
 
 on_both_stores! {
     the_next_key_signs_after_two_max_ages_without_a_reading_in_between,
@@ -160,6 +163,77 @@ async fn a_key_that_the_vault_did_not_wrap_is_never_published(store: &Arc<dyn St
     let foreign = SigningKeyRow { kid: "foreign".to_owned(), generation: 2, ..own };
     assert!(store.add_signing_key(&foreign).await.unwrap());
     assert!(matches!(replica.keys.refresh(at(5)).await.unwrap_err(), KeysError::Wrapped { .. }));
+    assert_eq!(replica.kids(), kids);
+}
+
+/// A schema that a newer program has migrated, for algorithms that this one does not know.
+async fn newer_schema() -> (TestDatabase, Arc<dyn Store>) {
+    let database = database().await;
+    let allow = "alter table signing_keys drop constraint signing_keys_alg_check";
+    database.connection().await.execute(allow).await.unwrap();
+    let store = Arc::new(database.store());
+    (database, store)
+}
+
+/// In a rolling upgrade the newer program may rotate to an algorithm that this one does not know.
+#[tokio::test]
+async fn a_key_of_a_newer_programs_algorithm_is_published_and_not_signed_with() {
+    let (_database, store) = &newer_schema().await;
+    let replica = Replica::start(store, config(timing()), (0, 0)).await;
+    let own = store.signing_keys().await.unwrap().remove(0);
+    let public_jwk = r#"{"kty":"AKP","alg":"ML-DSA-65","kid":"newer","use":"sig","pub":"AAAA"}"#.to_owned();
+    let newer = SigningKeyRow {
+        kid: "newer".to_owned(),
+        generation: 2,
+        alg: "ML-DSA-65".to_owned(),
+        private_key_wrapped: vec![1, 2, 3],
+        public_jwk,
+        created_at: at(0),
+        signs_from: at(LEAD),
+    };
+    assert!(store.add_signing_key(&newer).await.unwrap());
+    // While it waits for its turn, and from then on.
+    for now in [5, LEAD + 5] {
+        replica.keys.refresh(at(now)).await.unwrap();
+        assert_eq!(replica.kids(), BTreeSet::from([own.kid.clone(), "newer".to_owned()]));
+        assert_eq!(replica.signer(now), own.kid, "at {now}");
+        assert!(replica.publish().verifies(&replica.sign(now)));
+        assert_eq!(replica.keys.snapshot().algorithms, ["ES256", "ML-DSA-65"]);
+        let set: serde_json::Value = serde_json::from_slice(&replica.keys.snapshot().jwks.json).unwrap();
+        let published = set["keys"].as_array().unwrap().iter().find(|key| key["kid"] == "newer").unwrap();
+        assert_eq!(published, &serde_json::from_str::<serde_json::Value>(&newer.public_jwk).unwrap());
+    }
+    // One that starts then does so, too.
+    let late = Replica::start(store, config(timing()), (LEAD + 6, 0)).await;
+    assert_eq!(late.signer(LEAD + 6), own.kid);
+}
+
+#[tokio::test]
+async fn a_foreign_row_that_is_no_public_key_spoils_nothing() {
+    let (_database, store) = &newer_schema().await;
+    let replica = Replica::start(store, config(timing()), (0, 0)).await;
+    let (kids, own) = (replica.kids(), store.signing_keys().await.unwrap().remove(0));
+    for (generation, public_jwk) in [
+        "nonsense",
+        "[]",
+        r#"{"kid":"another","kty":"AKP"}"#,
+        r#"{"kid":"k3","kty":"oct","k":"c2VjcmV0"}"#,
+        r#"{"kid":"k4","kty":"EC","d":"c2VjcmV0"}"#,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let generation = u32::try_from(generation).unwrap();
+        let row = SigningKeyRow {
+            kid: format!("k{generation}"),
+            generation: generation + 2,
+            alg: "NEW".to_owned(),
+            public_jwk: public_jwk.to_owned(),
+            ..own.clone()
+        };
+        assert!(store.add_signing_key(&row).await.unwrap());
+    }
+    replica.keys.refresh(at(5)).await.unwrap();
     assert_eq!(replica.kids(), kids);
 }
 

@@ -25,4 +25,5 @@ mod small_disk;
 mod storm;
 mod synchronous_standby;
 mod traces;
+mod vendor_trouble;
 mod wire;

@@ -88,7 +88,12 @@ fn call(settings: &Settings, outcome: Result<(), VerifierError>) -> Finding {
         Err(VerifierError::Misconfigured { code }) => {
             Finding::fail(CHECK, format!("{endpoint} refuses our calls: {code}"), remedy(&code))
         }
-        Err(error @ (VerifierError::Busy { .. } | VerifierError::OverBudget(_) | VerifierError::BudgetUnknown(_))) => {
+        Err(
+            error @ (VerifierError::Busy { .. }
+            | VerifierError::Throttled { .. }
+            | VerifierError::OverBudget(_)
+            | VerifierError::BudgetUnknown(_)),
+        ) => {
             let advice = "run doctor again; if it stays so, ask for a higher quota";
             Finding::warn(CHECK, format!("{endpoint}: {}", Chain(&error)), advice)
         }

@@ -119,7 +119,7 @@ pub fn read(http_status: u16, body: &[u8]) -> Result<PhoneNumber, VerifierError>
         Meaning::TokenRejected => Err(VerifierError::TokenRejected { code }),
         Meaning::Ambiguous => Err(VerifierError::Ambiguous { code }),
         Meaning::Misconfigured => Err(VerifierError::Misconfigured { code }),
-        Meaning::Busy => Err(VerifierError::Busy { reason }),
+        Meaning::Busy => Err(VerifierError::Throttled { reason }),
         Meaning::NoAnswer => Err(VerifierError::NoAnswer { reason, source: None }),
     }
 }
