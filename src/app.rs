@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 use tokio_util::task::TaskTracker;
 
 use crate::apps::Apps;
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockTrust};
 use crate::commit_queue::{self, CommitQueue};
 use crate::housekeeping;
 use crate::http::management::Management;
@@ -110,12 +110,14 @@ impl App {
             },
         );
         let id_tokens = Arc::new(IdTokens::new(Arc::clone(&keys), settings.issuer(), settings.id_token.ttl_seconds));
+        let clock_trust = ClockTrust::default();
         let sessions = Arc::new(Sessions {
             store: Arc::clone(&store),
             apps: Arc::clone(&apps),
             vault: Arc::clone(&vault),
             id_tokens: Arc::clone(&id_tokens),
             clock: clock.clone(),
+            clock_trust: clock_trust.clone(),
             rules: session_rules(settings),
             counters: metrics.sessions.counters.clone(),
         });
@@ -138,6 +140,7 @@ impl App {
             sessions: Arc::clone(&sessions),
             id_tokens,
             clock: clock.clone(),
+            clock_trust: clock_trust.clone(),
             rules: Rules {
                 auto_register: settings.registration.auto_register,
                 session_ttl: Duration::from_secs(settings.session.ttl_seconds),
@@ -169,7 +172,7 @@ impl App {
         if let Some(role) = &role {
             role.refresh_if_due().await;
         }
-        let watched = Watched { store, keys, commit_queue, limits, budget, guard, clock };
+        let watched = Watched { store, keys, commit_queue, limits, budget, guard, clock, clock_trust };
         readiness.started(watched.clone());
         Ok(Self { http, watched, readiness: Arc::clone(readiness), role })
     }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
@@ -57,6 +57,21 @@ impl Clock {
                 micros.fetch_add(by, Ordering::SeqCst);
             }
         }
+    }
+}
+
+/// Whether the clock is so far from the database's that no token may be signed by it: an id_token would have expired, or
+/// not begun, where others check it. Readiness finds out; logins and refreshes ask. Clones tell the same.
+#[derive(Debug, Clone, Default)]
+pub struct ClockTrust(Arc<AtomicBool>);
+
+impl ClockTrust {
+    pub fn is_lost(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn set(&self, is_lost: bool) {
+        self.0.store(is_lost, Ordering::Relaxed);
     }
 }
 

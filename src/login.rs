@@ -16,7 +16,7 @@ use tracing::Instrument;
 
 use self::under_way::{Ended, Procedure, Reached, SignedIn};
 use crate::client_address::ClientAddress;
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockTrust};
 use crate::commit_queue::{CommitError, CommitQueue, Refused, Ticket};
 use crate::deadline::Deadline;
 use crate::device::Device;
@@ -45,6 +45,7 @@ pub struct Login {
     pub sessions: Arc<Sessions>,
     pub id_tokens: Arc<IdTokens>,
     pub clock: Clock,
+    pub clock_trust: ClockTrust,
     pub rules: Rules,
     /// Logins under way; a drain waits for them.
     pub tasks: TaskTracker,
@@ -101,6 +102,8 @@ pub enum LoginError {
     OverLimit(#[from] OverLimit),
     #[error(transparent)]
     Refused(#[from] Refused),
+    #[error("this machine's clock is too far from the database's to sign tokens by it")]
+    ClockOff,
     #[error("too little time is left to verify the token and to commit the session")]
     TooLate,
     #[error(transparent)]
@@ -127,7 +130,7 @@ impl LoginError {
     /// What the client may do with its token now.
     pub const fn token_state(&self) -> TokenState {
         match self {
-            Self::OverLimit(_) | Self::Refused(_) | Self::TooLate => TokenState::Unspent,
+            Self::OverLimit(_) | Self::Refused(_) | Self::ClockOff | Self::TooLate => TokenState::Unspent,
             Self::Verifier(error) => error.token_state(),
             Self::UserNotFound | Self::UserDisabled | Self::TokenReplayed => TokenState::Spent,
             // Spent at the verifier, but the session may be there: the same token may get its answer once more.
@@ -170,6 +173,9 @@ impl Login {
     /// at it. The limits and the place in the commit queue come here.
     pub fn begin(self: &Arc<Self>, request: LoginRequest) -> Result<UnderWay, Arc<LoginError>> {
         self.limits.count_login(request.caller()).map_err(|over| Arc::new(over.into()))?;
+        if self.clock_trust.is_lost() {
+            return Err(Arc::new(LoginError::ClockOff));
+        }
         let (trace, deadline) = (request.trace.clone(), request.deadline);
         let (procedure, is_twin) = self.join_or_start(request)?;
         Ok(UnderWay { login: Arc::clone(self), procedure, is_twin, trace, deadline })

@@ -11,16 +11,20 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::apps::Apps;
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockTrust};
 use crate::id_token::{IdTokens, Subject};
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::keys::SigningKeyError;
 use crate::metrics::SessionCounters;
 use crate::phone_number::PhoneNumber;
 use crate::session_token::SessionToken;
-use crate::store::{Profile, Rotation, SessionKey, Store, StoreError, StoredSession, Superseded, UserStatus};
-use crate::vault::{Unsealable, Vault};
+use crate::store::{Profile, Rotation, SessionKey, Store, StoredSession, Superseded, UserStatus};
+use crate::vault::Vault;
 use crate::verifier::AccessToken;
+
+mod error;
+
+pub use error::{Dead, SessionError};
 
 /// A lost answer is looked for once more after this long: its twin may still be about to be written.
 const TWIN_PATIENCE: Duration = Duration::from_millis(250);
@@ -31,6 +35,7 @@ pub struct Sessions {
     pub vault: Arc<Vault>,
     pub id_tokens: Arc<IdTokens>,
     pub clock: Clock,
+    pub clock_trust: ClockTrust,
     pub rules: Rules,
     pub counters: SessionCounters,
 }
@@ -116,57 +121,13 @@ impl Live {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// Unknown, expired, revoked, or of another application or device.
-    #[error("the session token is not valid: {0}")]
-    Invalid(Dead),
-    #[error("the user is disabled")]
-    UserDisabled,
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("a sealed value of the session cannot be opened")]
-    Sealed(#[from] Unsealable),
-    #[error("the id_token was not signed")]
-    Signing(#[from] SigningKeyError),
-}
-
-/// Why a session is of no use, for the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dead {
-    Unknown,
-    ForeignBearer,
-    Expired,
-    Revoked,
-    /// All sessions of the user were ended after this one was opened.
-    Ended,
-    /// Its application was disabled.
-    AppDisabled,
-    /// As many newer sessions of the user are live as are allowed.
-    Displaced,
-    /// The token was replaced longer ago than the grace: somebody holds a copy of it.
-    Reused,
-}
-
-impl std::fmt::Display for Dead {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Unknown => "unknown",
-            Self::ForeignBearer => "of another application or device",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-            Self::Ended => "ended with all of the user's",
-            Self::AppDisabled => "of a disabled application",
-            Self::Displaced => "displaced by newer sessions",
-            Self::Reused => "used again after its rotation",
-        })
-    }
-}
-
 impl Sessions {
     /// A new id_token for a session_token, which may be rotated on the way. Repeating the call with the same token gives
     /// the same session_token again: without rotation always, with it within the grace.
     pub async fn refresh(&self, token: &SessionToken, bearer: Bearer<'_>) -> Result<Refreshed, SessionError> {
+        if self.clock_trust.is_lost() {
+            return Err(SessionError::ClockOff);
+        }
         let now = self.clock.now();
         let live = self.find_live(SessionKey::Token(token.hash()), bearer, now).await?;
         let session_token = match &live.session.superseded {

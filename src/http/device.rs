@@ -44,11 +44,10 @@ impl FromRequestParts<Http> for DeviceHeaders {
         if required.iter().any(|header| is_blank(headers, header.name)) {
             return Err(Failure::new(ErrorCode::DeviceIncomplete));
         }
-        let [operating_sys_version, fingerprint, agent] = required.map(|header| text(headers, &header));
         Ok(Self(Device {
-            operating_sys_version: operating_sys_version?,
-            fingerprint: fingerprint?,
-            agent: agent?,
+            operating_sys_version: recorded_text(headers, &OPERATING_SYS_VERSION)?,
+            fingerprint: text(headers, &FINGERPRINT)?,
+            agent: recorded_text(headers, &AGENT)?,
             ip: device_ip(headers),
         }))
     }
@@ -97,9 +96,20 @@ pub(super) fn is_blank(headers: &HeaderMap, name: &str) -> bool {
 
 /// The one value of a header that must not be repeated, if it is UTF-8.
 pub(super) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    std::str::from_utf8(only_bytes(headers, name)?).ok()
+}
+
+fn only_bytes<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     let (first, None) = (values.next()?, values.next()) else { return None };
-    std::str::from_utf8(first.as_bytes()).ok()
+    Some(first.as_bytes())
+}
+
+/// Of a header that is only recorded. Old phones send the name of their model in GBK: that must not keep anybody from
+/// logging in, so bytes that are no UTF-8 become the replacement character.
+fn recorded_text(headers: &HeaderMap, header: &Required) -> Result<String, Failure> {
+    let bytes = only_bytes(headers, header.name).filter(|bytes| bytes.len() <= header.max_bytes);
+    bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).ok_or(Failure::format(header.name))
 }
 
 fn text(headers: &HeaderMap, header: &Required) -> Result<String, Failure> {

@@ -161,7 +161,7 @@ impl From<Arc<LoginError>> for Failure {
     fn from(error: Arc<LoginError>) -> Self {
         let (code, waiting_helps) = match &*error {
             LoginError::OverLimit(_) => (ErrorCode::TooManyRequests, true),
-            LoginError::Refused(_) | LoginError::TooLate => (ErrorCode::SystemBusy, true),
+            LoginError::Refused(_) | LoginError::ClockOff | LoginError::TooLate => (ErrorCode::SystemBusy, true),
             LoginError::Verifier(verifier) => match verifier {
                 VerifierError::TokenRejected { .. } | VerifierError::Ambiguous { .. } => {
                     (ErrorCode::AccessTokenRejected, false)
@@ -215,7 +215,7 @@ const fn session_row(error: &SessionError) -> (ErrorCode, bool) {
     match error {
         SessionError::Invalid(_) => (ErrorCode::SessionTokenInvalid, false),
         SessionError::UserDisabled => (ErrorCode::UserDisabled, false),
-        SessionError::Store(_) => (ErrorCode::SystemBusy, true),
+        SessionError::Store(_) | SessionError::ClockOff => (ErrorCode::SystemBusy, true),
         SessionError::Sealed(_) | SessionError::Signing(_) => (ErrorCode::SystemBusy, false),
     }
 }

@@ -65,7 +65,7 @@ impl Management {
     }
 
     fn parts(&self, watched: &Watched) -> Parts {
-        let Watched { store, keys, commit_queue, limits, budget, guard, clock } = watched;
+        let Watched { store, keys, commit_queue, limits, budget, guard, clock, clock_trust: _ } = watched;
         let (keys, now) = (keys.snapshot(), clock.now());
         Parts {
             pool: store.pool_state(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockTrust};
 use crate::commit_queue::CommitQueue;
 use crate::error_chain::Chain;
 use crate::keys::{CLOCK_LIMIT, Keys};
@@ -62,6 +62,8 @@ pub struct Watched {
     /// Shown only: a verifier that is silent is so for all replicas. `None` with the sandbox.
     pub guard: Option<Arc<Guard>>,
     pub clock: Clock,
+    /// Told to those who sign.
+    pub clock_trust: ClockTrust,
 }
 
 impl Default for Readiness {
@@ -135,6 +137,7 @@ impl Readiness {
                     let difference_ms = u64::try_from(difference.as_millis()).unwrap_or(u64::MAX);
                     tracing::warn!(difference_ms, "the clock differs from the database's");
                 }
+                watched.clock_trust.set(difference > CLOCK_LIMIT);
                 if difference > CLOCK_LIMIT {
                     found.push(Reason::ClockDiffers);
                 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
+use oneclick_login::clock::Clock;
 use oneclick_login::http::LOGIN_PATH;
 use oneclick_login::store::sqlite::{Config, SqliteStore};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Executor};
 
 use crate::support::app::{SEED_TOKEN, TestApp, login, with_session};
+use crate::support::program::eventually;
 
 #[tokio::test]
 async fn a_path_that_is_not_exactly_ours_is_not_found() {
@@ -104,6 +106,31 @@ async fn a_rejected_token_is_spent_and_a_busy_verifier_leaves_it_unspent() {
     let busy = app.log_in("sandbox:busy").await;
     busy.assert_error(500, "IDAAS.SDK.COM.0002", "System busy, please try again later");
     assert_eq!(busy.header("x-access-token-state"), Some("unspent"));
+}
+
+/// What it would sign has expired where others check it, or has not begun: so nothing is spent for it.
+#[tokio::test]
+async fn a_clock_that_is_far_from_the_databases_refuses_what_would_be_signed_by_it() {
+    let app = TestApp::start().await;
+    let session = app.log_in(SEED_TOKEN).await.text("session_token");
+    let refresh = with_session("/api/v2/sdk/sso/session-token/id-token", &session);
+    let readiness = Arc::clone(&app.readiness);
+    // SQLite's clock is this machine's, and months from the one that this test turns.
+    let watching = tokio::spawn(async move { readiness.watch().await });
+    let mut tokens = (0..).map(|n| format!("sandbox:13800000002:{n}"));
+    eventually("noticed", async || {
+        let answer = app.log_in(&tokens.next().unwrap()).await;
+        (answer.status == 500 && answer.header("x-access-token-state") == Some("unspent")).then_some(())
+    })
+    .await;
+    let refused = app.send(refresh.clone().build()).await;
+    refused.assert_error(500, "IDAAS.SDK.COM.0002", "System busy, please try again later");
+    assert!(refused.header("retry-after").is_some());
+    let behind = (Clock::system().now() - app.clock.now()).unsigned_abs();
+    assert!(behind > Duration::from_secs(3_600), "{behind:?}");
+    app.clock.advance(behind);
+    eventually("right again", async || (app.log_in(&tokens.next().unwrap()).await.status == 200).then_some(())).await;
+    watching.abort();
 }
 
 /// Those that an outage turned away must not all come back in the same second.

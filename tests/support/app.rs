@@ -38,6 +38,7 @@ pub struct TestApp {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
     pub settings: Settings,
+    pub readiness: Arc<Readiness>,
     _app: App,
     _folder: Option<TempDir>,
 }
@@ -63,11 +64,9 @@ impl TestApp {
         let settings = settings(variables);
         let clock = Clock::manual(OffsetDateTime::from_unix_timestamp(1_790_000_000).unwrap());
         let metrics = Arc::new(Metrics::new(clock.now()));
-        let management = Management {
-            readiness: Arc::new(Readiness::default()),
-            metrics: Arc::clone(&metrics),
-            lost_log_lines: || 0,
-        };
+        let readiness = Arc::<Readiness>::default();
+        let management =
+            Management { readiness: Arc::clone(&readiness), metrics: Arc::clone(&metrics), lost_log_lines: || 0 };
         let app = App::open(&settings, Arc::clone(&store), clock.clone(), &management).await.unwrap();
         Self {
             router: app.router(),
@@ -76,6 +75,7 @@ impl TestApp {
             store,
             clock,
             settings,
+            readiness,
             _app: app,
             _folder: None,
         }
