@@ -128,7 +128,7 @@ impl App {
             clock: clock.clone(),
         });
         let role = verifier::role_credentials(settings, &clock)?;
-        let (verifier, guard) = verifier::open(settings, &clock, role.as_ref(), &metrics.verifier)?;
+        let verifier::Guarded { verifier, guard } = verifier::open(settings, &clock, role.as_ref(), &metrics.verifier)?;
         let budget = Arc::new(Budget::new(settings.verifier_budget(), store.clone(), clock.clone()));
         let limits = Arc::new(Limits::new(settings.login_limits(), clock.clone()));
         let login = Login {

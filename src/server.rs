@@ -20,6 +20,7 @@ mod accept;
 mod client_io;
 mod connection;
 mod head_scan;
+mod parking;
 mod request_service;
 mod shutdown;
 
@@ -30,7 +31,7 @@ use connection::Engine;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
-    /// More wait in the listener's backlog.
+    /// For more, those that have been idle longest are closed; where none is idle, they wait.
     pub max_connections: usize,
     /// For a connection between requests, and before the first. Longer than the gateway keeps an idle connection, or it
     /// sends requests into closed ones.

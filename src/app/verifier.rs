@@ -21,22 +21,32 @@ const STS_TIMEOUT: Duration = Duration::from_secs(5);
 /// For three requests to an address of the instance's own host.
 const ECS_METADATA_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The verifier, and what guards it where it is somebody else's. `role` is what [`role_credentials`] gave.
+/// A verifier that is ready for calls.
+#[derive(Clone)]
+pub struct Guarded {
+    pub verifier: Arc<dyn PhoneNumberVerifier>,
+    /// What stands in front of it, where it is somebody else's.
+    pub guard: Option<Arc<Guard>>,
+}
+
+/// The verifier that the settings name. `role` is what [`role_credentials`] gave.
 pub fn open(
     settings: &Settings,
     clock: &Clock,
     role: Option<&Arc<RefreshedCredentials>>,
     metrics: &VerifierMetrics,
-) -> Result<(Arc<dyn PhoneNumberVerifier>, Option<Arc<Guard>>), StartError> {
+) -> Result<Guarded, StartError> {
     // Every call is that of a login which has a place, so there are never more.
     let limit = settings.login.max_in_flight;
     Ok(match settings.verifier.provider {
-        Provider::Sandbox => (Arc::new(metrics.meter(Arc::new(SandboxVerifier::new()), limit)), None),
+        Provider::Sandbox => {
+            Guarded { verifier: Arc::new(metrics.meter(Arc::new(SandboxVerifier::new()), limit)), guard: None }
+        }
         Provider::Aliyun => {
             let limit = limit.min(settings.verifier.aliyun.max_in_flight);
             let metered = metrics.meter(Arc::new(aliyun(settings, clock, role)?), limit);
             let guard = Arc::new(Guard::new(Arc::new(metered)));
-            (Arc::clone(&guard) as _, Some(guard))
+            Guarded { verifier: Arc::clone(&guard) as _, guard: Some(guard) }
         }
     })
 }
@@ -63,6 +73,12 @@ fn aliyun_config(settings: &Settings, credentials: Arc<dyn CredentialsSource>) -
         max_in_flight: aliyun.max_in_flight,
         proxy: aliyun.proxy.clone(),
         credentials,
+    }
+}
+
+impl std::fmt::Debug for Guarded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guarded").field("guard", &self.guard).finish_non_exhaustive()
     }
 }
 

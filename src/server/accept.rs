@@ -13,6 +13,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::connection::Engine;
+use super::parking::ParkingLot;
 use super::shutdown::Phase;
 
 /// The open connections of one listener.
@@ -21,39 +22,43 @@ pub(super) struct Connections {
     engine: Arc<Engine>,
     limit: Arc<Semaphore>,
     tasks: JoinSet<()>,
+    /// One that waits for its place.
+    accepted: Option<(TcpStream, SocketAddr)>,
+    /// An idle connection is closing for it.
+    made_way: bool,
 }
 
 impl Connections {
     pub(super) fn new(engine: Arc<Engine>, max_connections: usize) -> Self {
         let limit = Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS));
-        Self { engine, limit: Arc::new(limit), tasks: JoinSet::new() }
+        Self { engine, limit: Arc::new(limit), tasks: JoinSet::new(), accepted: None, made_way: false }
     }
 
     pub(super) fn open(&self) -> usize {
         self.tasks.len()
     }
 
-    /// Accepts for ever. At the limit the backlog holds the next ones: a connection that waits is better than one that
-    /// is accepted and dropped.
+    /// Accepts for ever. At the limit the connection that has been idle longest makes way. Where none is idle, the next one
+    /// waits: that is better than one that is accepted and dropped.
     pub(super) async fn accept(&mut self, listener: &TcpListener) -> Infallible {
         let mut pause = Pause::default();
         loop {
-            let limit = self.limit.clone();
-            let next = async {
-                let permit = limit.acquire_owned().await.ok();
-                (permit, listener.accept().await)
-            };
+            let (limit, parking) = (Arc::clone(&self.limit), Arc::clone(&self.engine.parking));
             tokio::select! {
                 Some(ended) = self.tasks.join_next() => note_panic(&ended),
-                (permit, accepted) = next => match accepted {
-                    Ok((stream, peer)) => {
+                place = place(limit, &parking, &mut self.made_way), if self.accepted.is_some() => {
+                    self.made_way = false;
+                    if let Some((stream, peer)) = self.accepted.take() {
+                        self.spawn(stream, peer, place);
+                    }
+                }
+                next = listener.accept(), if self.accepted.is_none() => match next {
+                    Ok(connection) => {
                         pause.reset();
-                        self.spawn(stream, peer, permit);
+                        self.accepted = Some(connection);
                     }
                     Err(error) if concerns_one_connection(&error) => {}
                     Err(error) => {
-                        // Back to the others: a connection that ends is what helps against a lack of descriptors.
-                        drop(permit);
                         if pause.is_worth_a_line(Instant::now()) {
                             tracing::error!(
                                 error = &error as &dyn std::error::Error,
@@ -71,6 +76,9 @@ impl Connections {
     /// Takes what the kernel has accepted for us, then closes the listener: closing it first would reset them. The
     /// limit does not count here, for the backlog is one and these are the last.
     pub(super) fn empty_queue(&mut self, listener: TcpListener) -> io::Result<()> {
+        if let Some((stream, peer)) = self.accepted.take() {
+            self.spawn(stream, peer, None);
+        }
         let listener = listener.into_std()?;
         loop {
             match listener.accept() {
@@ -112,6 +120,20 @@ impl Connections {
             engine.serve(stream, peer).await;
             drop(permit);
         });
+    }
+}
+
+/// A place for one more connection. `made_way` says whether an idle one is closing for it: one is enough.
+async fn place(limit: Arc<Semaphore>, parking: &ParkingLot, made_way: &mut bool) -> Option<OwnedSemaphorePermit> {
+    loop {
+        if let Ok(place) = Arc::clone(&limit).try_acquire_owned() {
+            return Some(place);
+        }
+        *made_way = *made_way || parking.make_way();
+        tokio::select! {
+            place = Arc::clone(&limit).acquire_owned() => return place.ok(),
+            () = parking.one_more(), if !*made_way => {}
+        }
     }
 }
 

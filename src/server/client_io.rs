@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -37,6 +38,8 @@ pub(super) struct Activity {
     two_lengths: AtomicBool,
     /// What came together with the end of the last of them.
     bytes_behind: AtomicUsize,
+    /// Something is written that the client has not taken yet.
+    writing: AtomicBool,
     shut_down: AtomicBool,
 }
 
@@ -67,6 +70,12 @@ impl Activity {
         body_bytes <= behind && nth == self.heads.load(Ordering::Relaxed)
     }
 
+    /// How many requests have begun, if the connection has none now and has sent all its answers.
+    pub(super) fn idle_after(&self) -> Option<u32> {
+        let idle = self.state.load(Ordering::Relaxed) == IDLE && !self.writing.load(Ordering::Relaxed);
+        idle.then(|| self.heads.load(Ordering::Relaxed))
+    }
+
     /// Whether the connection was closed with everything sent.
     pub(super) fn is_shut_down(&self) -> bool {
         self.shut_down.load(Ordering::Relaxed)
@@ -90,6 +99,8 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct ClientIo {
     stream: TcpStream,
+    /// Read before, and to be read again.
+    unread: Bytes,
     activity: Arc<Activity>,
     head: Patience,
     scan: HeadScan,
@@ -103,6 +114,7 @@ impl ClientIo {
     pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, header: Duration, write: Duration) -> Self {
         Self {
             stream,
+            unread: Bytes::new(),
             activity,
             head: Patience::new(header),
             scan: HeadScan::default(),
@@ -113,7 +125,21 @@ impl ClientIo {
         }
     }
 
+    /// Hands back what was read and not used.
+    pub(super) fn unread(&mut self, bytes: Bytes) {
+        self.unread = bytes;
+    }
+
+    /// Waits until there is something to read, or the client is gone.
+    pub(super) async fn readable(&self) {
+        if self.unread.is_empty() {
+            // An error will be met by whoever reads.
+            let _ = self.stream.readable().await;
+        }
+    }
+
     fn watch_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.activity.writing.store(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() {
             self.write.reset();
         } else if self.write.is_over(cx) {
@@ -146,7 +172,13 @@ impl ClientIo {
 impl AsyncRead for ClientIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let read = if self.unread.is_empty() {
+            Pin::new(&mut self.stream).poll_read(cx, buf)
+        } else {
+            let again = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread.split_to(again));
+            Poll::Ready(Ok(()))
+        };
         if buf.filled().len() > before {
             if self.activity.bytes_came() {
                 self.head.reset();

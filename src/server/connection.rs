@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use super::client_io::{Activity, ClientIo};
+use super::parking::ParkingLot;
 use super::request_service::RequestService;
 use super::shutdown::{Phase, Shutdown};
 use super::{Config, Doorkeeper};
@@ -25,11 +25,16 @@ const MAX_HEADERS: usize = 64;
 /// meets a closed connection is lost: nobody may repeat a POST. Those that are in use close with their next answer.
 const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
+/// A connection that has no request for so long is parked, without hyper's two buffers of 8 KiB.
+const PARK_AFTER: Duration = Duration::from_secs(1);
+
 /// What all connections of a listener share.
 pub(super) struct Engine {
     pub(super) router: Router,
     pub(super) doorkeeper: Arc<dyn Doorkeeper>,
     pub(super) shutdown: Shutdown,
+    pub(super) parking: Arc<ParkingLot>,
+    idle_timeout: Duration,
     http: http1::Builder,
     header_timeout: Duration,
     write_timeout: Duration,
@@ -55,6 +60,8 @@ impl Engine {
             router: router.with_state(()),
             doorkeeper,
             shutdown,
+            parking: Arc::default(),
+            idle_timeout: config.idle_timeout,
             http,
             header_timeout: config.header_timeout,
             write_timeout: config.write_timeout,
@@ -66,31 +73,79 @@ impl Engine {
         // Without it an answer in two writes can wait 40 ms for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
         let activity = Arc::new(Activity::default());
-        let io = ClientIo::new(stream, activity.clone(), self.header_timeout, self.write_timeout);
-        let service = RequestService::new(self.clone(), peer, activity.clone());
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), service));
+        let mut io = ClientIo::new(stream, activity.clone(), self.header_timeout, self.write_timeout);
+        let mut service = RequestService::new(self.clone(), peer, activity.clone());
+        while self.is_woken(&io).await {
+            match self.serve_until_idle(io, service, &activity).await {
+                Some((idle, of_it)) => (io, service) = (idle, of_it),
+                None => return,
+            }
+        }
+    }
 
+    /// Waits, parked, for a request; false if the connection is to be closed instead.
+    async fn is_woken(&self, io: &ClientIo) -> bool {
+        let mut parked = self.parking.park();
+        tokio::select! {
+            biased;
+            () = io.readable() => true,
+            () = tokio::time::sleep(self.idle_timeout) => false,
+            () = parked.must_go() => false,
+            () = self.idle_must_close() => false,
+        }
+    }
+
+    /// Serves the requests that come; gives the connection back once none has come for a while, and nothing once it is
+    /// closed.
+    async fn serve_until_idle(
+        &self,
+        io: ClientIo,
+        service: RequestService,
+        activity: &Activity,
+    ) -> Option<(ClientIo, RequestService)> {
+        let peer = service.peer();
+        let mut connection = Box::new(self.http.serve_connection(TokioIo::new(io), service));
         let mut ended = tokio::select! {
             // A request that has arrived is read before an idle connection is closed.
             biased;
-            ended = connection.as_mut() => ended,
+            ended = &mut *connection => ended,
             () = self.idle_must_close() => {
-                connection.as_mut().graceful_shutdown();
-                connection.as_mut().await
+                Pin::new(&mut *connection).graceful_shutdown();
+                (&mut *connection).await
+            }
+            () = idle_for_a_while(activity) => {
+                let parts = connection.into_parts();
+                let mut io = parts.io.into_inner();
+                io.unread(parts.read_buf);
+                return Some((io, parts.service));
             }
         };
         if ended.is_ok() && !activity.is_shut_down() {
             // hyper leaves a connection that carried an `Upgrade` header as it is, the end of the answer unsent, for
             // the one who upgrades it. Nobody does; polled once more it flushes and closes.
-            ended = connection.as_mut().await;
+            ended = (&mut *connection).await;
         }
         if let Err(error) = ended {
             tracing::debug!(client.address = %peer, error = &error as &dyn std::error::Error, "connection failed");
         }
+        None
     }
 
     async fn idle_must_close(&self) {
         self.shutdown.reached(Phase::Closing).await;
         tokio::time::sleep(self.last_request_grace).await;
+    }
+}
+
+/// Returns once no request has begun between two looks, and none is under way.
+async fn idle_for_a_while(activity: &Activity) {
+    let mut before = None;
+    loop {
+        tokio::time::sleep(PARK_AFTER).await;
+        let now = activity.idle_after();
+        if now.is_some() && now == before {
+            return;
+        }
+        before = now;
     }
 }

@@ -35,6 +35,10 @@ impl RequestService {
     pub(super) fn new(engine: Arc<Engine>, peer: SocketAddr, activity: Arc<Activity>) -> Self {
         Self { engine, peer, activity, requests: AtomicU32::new(0) }
     }
+
+    pub(super) const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
 }
 
 impl hyper::service::Service<Request<Incoming>> for RequestService {

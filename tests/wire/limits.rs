@@ -45,3 +45,45 @@ async fn places_come_back_from_every_kind_of_end() {
     }
     assert!(server.is_alive().await);
 }
+
+/// R11.
+#[tokio::test]
+async fn at_the_limit_the_connection_that_has_been_idle_longest_makes_way() {
+    let server = Running::start(Config { max_connections: 3, ..config() }).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = server.connect().await;
+        client.send(GET).await;
+        assert_eq!(client.answer().await.status, 200);
+        clients.push(client);
+    }
+    // The first is used once more, and the second is then the one that has been idle longest. All are parked by now.
+    tokio::time::sleep(Duration::from_millis(2_300)).await;
+    clients[0].send(GET).await;
+    assert_eq!(clients[0].answer().await.status, 200);
+    let mut fourth = server.connect().await;
+    fourth.send(GET).await;
+    assert_eq!(fourth.answer().await.status, 200);
+    assert_eq!(clients[1].until_closed().await.bytes, b"");
+    let (first, rest) = clients.split_at_mut(1);
+    for client in [&mut first[0], &mut rest[1]] {
+        client.send(GET).await;
+        assert_eq!(client.answer().await.status, 200, "the others stay");
+    }
+}
+
+/// A connection that was parked goes on where it was, however its next request comes.
+#[tokio::test]
+async fn a_parked_connection_serves_its_next_request() {
+    let server = Running::start(config()).await;
+    let mut client = server.connect().await;
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(2_300)).await;
+        client.send(&GET[..10]).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        client.send(&[&GET[10..], GET].concat()).await;
+        for _ in 0..2 {
+            assert_eq!(client.answer().await.text(), "ok");
+        }
+    }
+}

@@ -157,12 +157,12 @@ mod tests {
         let silence = Silence::default();
         assert!(silence.stalled(start, start));
         let tried: Vec<u64> = (0..40_000)
-            .filter_map(|ms| {
-                let now = start + Duration::from_millis(ms);
-                let Entry::Trial(trial) = silence.enter(now) else { return None };
+            .filter(|ms| {
+                let now = start + Duration::from_millis(*ms);
+                let Entry::Trial(trial) = silence.enter(now) else { return false };
                 silence.no_answer(now);
                 silence.trial_ended(trial);
-                Some(ms)
+                true
             })
             .collect();
         assert_eq!(tried.len(), 7, "{tried:?}");

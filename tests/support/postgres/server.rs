@@ -4,6 +4,7 @@
 
 mod binaries;
 mod cluster;
+mod standby;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

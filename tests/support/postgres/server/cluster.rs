@@ -12,8 +12,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use super::unprivileged;
 
 /// `$1` the programs' folder, `$2` ours, `$3` the port, `$4` the port of the server whose standby it is to be, or nothing;
@@ -52,8 +50,8 @@ const START_ATTEMPTS: usize = 5;
 
 #[derive(Debug)]
 pub struct Cluster {
-    port: u16,
-    folder: PathBuf,
+    pub(super) port: u16,
+    pub(super) folder: PathBuf,
     /// Holds the shell's standard input open.
     _supervisor: Child,
 }
@@ -64,19 +62,7 @@ impl Cluster {
         Self::start_as(bin, None, options)
     }
 
-    /// A streaming standby of `primary`.
-    pub fn start_standby(bin: &Path, primary: &Self, options: &[&str]) -> Result<Self, String> {
-        Self::start_as(bin, Some(primary.port), options)
-    }
-
-    /// As a machine that loses its power: no process of it says goodbye.
-    pub fn kill(&self) {
-        let pid_file = fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("it runs");
-        let pid = pid_file.lines().next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw).expect("a pid");
-        kill_process(pid, Signal::KILL).expect("it runs");
-    }
-
-    fn start_as(bin: &Path, primary: Option<u16>, options: &[&str]) -> Result<Self, String> {
+    pub(super) fn start_as(bin: &Path, primary: Option<u16>, options: &[&str]) -> Result<Self, String> {
         let mut failure = String::new();
         for _ in 0..START_ATTEMPTS {
             match Self::try_start(bin, primary, options) {
