@@ -25,8 +25,9 @@ const MAX_HEADERS: usize = 64;
 /// meets a closed connection is lost: nobody may repeat a POST. Those that are in use close with their next answer.
 const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
-/// A connection that has no request for so long is parked, without hyper's two buffers of 8 KiB.
-const PARK_AFTER: Duration = Duration::from_secs(1);
+/// A connection that has no request for so long, or twice that, is parked, without hyper's two buffers of 8 KiB. Soon, so
+/// that of many that come together few hold them at once: the allocator gives little back to the system later.
+const PARK_AFTER: Duration = Duration::from_millis(100);
 
 /// What all connections of a listener share.
 pub(super) struct Engine {

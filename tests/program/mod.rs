@@ -11,6 +11,7 @@ mod forwarder;
 mod kill;
 mod limits;
 mod log_lines;
+mod memory;
 mod nothing_in_vain;
 mod operators;
 #[cfg(feature = "otel")]

@@ -15,9 +15,13 @@ async fn at_the_limit_the_next_connection_waits_and_is_served_when_one_leaves() 
         assert_eq!(client.answer().await.status, 200);
     }
 
+    // Both are busy.
+    for client in [&mut first, &mut second] {
+        client.send(b"GET /slow/60000 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    }
     let mut third = server.connect().await;
     third.send(GET).await;
-    assert!(third.stays_open_for(Duration::from_millis(300)).await, "neither served nor dropped");
+    assert!(third.stays_open_for(Duration::from_millis(600)).await, "neither served nor dropped");
 
     drop(first);
     assert_eq!(third.answer().await.status, 200);
@@ -58,7 +62,7 @@ async fn at_the_limit_the_connection_that_has_been_idle_longest_makes_way() {
         clients.push(client);
     }
     // The first is used once more, and the second is then the one that has been idle longest. All are parked by now.
-    tokio::time::sleep(Duration::from_millis(2_300)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     clients[0].send(GET).await;
     assert_eq!(clients[0].answer().await.status, 200);
     let mut fourth = server.connect().await;
@@ -78,7 +82,7 @@ async fn a_parked_connection_serves_its_next_request() {
     let server = Running::start(config()).await;
     let mut client = server.connect().await;
     for _ in 0..2 {
-        tokio::time::sleep(Duration::from_millis(2_300)).await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
         client.send(&GET[..10]).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         client.send(&[&GET[10..], GET].concat()).await;
