@@ -125,9 +125,10 @@ impl ClientIo {
         }
     }
 
-    /// Hands back what was read and not used.
-    pub(super) fn unread(&mut self, bytes: Bytes) {
-        self.unread = bytes;
+    /// Hands back what was read and not used. A copy, for the bytes keep the whole buffer that they were read into, even
+    /// where there are none.
+    pub(super) fn unread(&mut self, bytes: &[u8]) {
+        self.unread = Bytes::copy_from_slice(bytes);
     }
 
     /// Waits until there is something to read, or the client is gone.

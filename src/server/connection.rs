@@ -117,7 +117,7 @@ impl Engine {
             () = idle_for_a_while(activity) => {
                 let parts = connection.into_parts();
                 let mut io = parts.io.into_inner();
-                io.unread(parts.read_buf);
+                io.unread(&parts.read_buf);
                 return Some((io, parts.service));
             }
         };
