@@ -17,6 +17,7 @@ const RECOVERY: Duration = Duration::from_secs(3);
 
 /// R62.
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "the figures of a run that is started by hand")]
 async fn a_standby_takes_over_and_no_acknowledged_login_is_lost() {
     let (primary, standby) = pair();
     let connect = async |url: &str| PgConnection::connect(url).await.unwrap();
@@ -39,7 +40,6 @@ async fn a_standby_takes_over_and_no_acknowledged_login_is_lost() {
     let mut ticks = interval(Duration::from_millis(10));
     let mut logins = JoinSet::new();
     let mut writable = None;
-    let begun = Instant::now();
     for sent in 0..450_u32 {
         ticks.tick().await;
         if sent == 100 {
@@ -77,7 +77,8 @@ async fn a_standby_takes_over_and_no_acknowledged_login_is_lost() {
     assert!(first - writable < RECOVERY, "{:?}", first - writable);
     assert_eq!(in_vain, 0, "billed in vain");
     assert!(program.log_lines().iter().any(|line| line["message"] == "another database host takes over"));
-    let taken = (writable - begun, first - writable);
-    assert!(answers.iter().filter(|(answer, ..)| answer.status == 200).count() > 200, "{taken:?}");
+    let succeeded = answers.iter().filter(|(answer, ..)| answer.status == 200).count();
+    println!("{succeeded} of {} logged in, the first {:?} after the takeover", answers.len(), first - writable);
+    assert!(succeeded > 200, "{succeeded}");
     program.wait_until_ready().await;
 }

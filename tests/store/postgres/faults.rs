@@ -135,6 +135,28 @@ async fn after_a_restart_every_call_that_can_be_repeated_or_asks_first_succeeds_
     }
 }
 
+/// As HAProxy while it has no server: it accepts, and hangs up without a word.
+#[tokio::test]
+async fn a_proxy_without_a_server_behind_it_is_called_that() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let hangs_up = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // Not before the request is there, or the client meets a reset.
+            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 64]).await;
+        }
+    });
+    let url = format!("postgres://u@127.0.0.1:{port}/d?sslmode=prefer");
+    let config =
+        Config { url: url.into(), max_connections: 1, transaction_pooler: false, statement_timeout: STATEMENT_TIMEOUT };
+    let error = PostgresStore::connect(&config).unwrap().database_time().await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    let StoreError::Unavailable(cause) = error else { panic!("{error:?}") };
+    assert!(cause.to_string().contains("the proxy in front of the database has no server"), "{cause}");
+    hangs_up.abort();
+}
+
 async fn our_backends(database: &TestDatabase) -> Vec<i32> {
     let pids = "select pid from pg_stat_activity
         where datname = current_database() and application_name = 'oneclick-login' order by pid";
