@@ -271,6 +271,29 @@ async fn a_login_whose_token_is_unspent_waits_for_a_commit_that_hangs_and_no_lon
     assert!(hanging.await.unwrap().is_ok());
 }
 
+/// Those that gave up while the database was away do not keep the others from trying when it is back.
+#[tokio::test(start_paused = true)]
+async fn many_logins_that_have_given_up_hold_up_nobody() {
+    let store = ObedientStore::new([Order::Unavailable; 40]);
+    let queue = start_with(&store, Config { places: 1_000, max_batch: 4, writers: 2 });
+    let mut logins = JoinSet::new();
+    for _ in 0..500 {
+        let ticket = queue.admit().unwrap();
+        logins.spawn(async move { ticket.commit(session(1), Deadline::after(Duration::from_secs(2))).await });
+    }
+    assert!(logins.join_all().await.iter().all(|login| matches!(login, Err(CommitError::TimedOut))));
+    store.orders.lock().unwrap().clear();
+    let back = Instant::now();
+    let trial = loop {
+        match queue.admit() {
+            Ok(ticket) => break ticket,
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    };
+    assert!(trial.commit(session(2), Deadline::after(PATIENCE)).await.is_ok());
+    assert!(back.elapsed() < Duration::from_secs(1), "{:?}", back.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_login_that_the_database_refuses_for_itself_fails_alone_and_the_others_are_committed() {
     let store = ObedientStore::closed();

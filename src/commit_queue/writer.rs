@@ -103,6 +103,10 @@ impl Writers {
         loop {
             let mut queue = self.queue.lock().await;
             let Some(first) = queue.jobs.recv().await else { return };
+            if first.waiter.answer.is_closed() {
+                // Its login has given up. Of many such, none must hold up those that have not.
+                continue;
+            }
             jobs.push(first);
             if self.shared.breaker.is_open() {
                 // One login at a time is tried, and no other writer tries meanwhile.
