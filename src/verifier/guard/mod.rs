@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{AccessToken, CallContext, PhoneNumberVerifier, Verified, VerifierError};
 use pace::Pace;
-use silence::{Entry, Silence};
+use silence::Silence;
 
 /// A call that is out for so many ticks, with no answer to any other meanwhile, is one to a silent verifier: `GetMobile`
 /// takes 100 to 300 ms. Ticks, not time: while this process gets no processor it makes none.
@@ -117,22 +117,16 @@ impl Guard {
 impl PhoneNumberVerifier for Guard {
     async fn verify(&self, token: &AccessToken, call: &CallContext) -> Result<Verified, VerifierError> {
         let began = Instant::now();
-        let trial = match self.silence.enter(began) {
-            Entry::Free => None,
-            Entry::Trial(trial) => Some(trial),
-            Entry::Refused => {
-                self.kept_from_silent.fetch_add(1, Ordering::Relaxed);
-                return Err(VerifierError::Busy { reason: "it is silent, and another login tries it".to_owned() });
-            }
+        let Some(_pass) = self.silence.enter(began) else {
+            self.kept_from_silent.fetch_add(1, Ordering::Relaxed);
+            return Err(VerifierError::Busy { reason: "it is silent, and single logins try it".to_owned() });
         };
         if !self.pace.enter(began) {
             self.kept_from_throttling.fetch_add(1, Ordering::Relaxed);
-            trial.into_iter().for_each(|trial| self.silence.trial_ended(trial));
             return Err(VerifierError::Busy { reason: "it throttles, and its share of calls is used up".to_owned() });
         }
         let verified = self.call(token, call, began).await;
         self.note(&verified);
-        trial.into_iter().for_each(|trial| self.silence.trial_ended(trial));
         verified
     }
 }

@@ -14,17 +14,19 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// The rate changes at most this often: refusals come in bunches.
 const STEP: Duration = Duration::from_millis(200);
 
-/// What is left of the rate after a refusal.
+/// What is left of the rate after a refusal, if the verifier took no more than that.
 const DECREASE: f64 = 0.9;
 
-/// How much the rate grows by in each step without one: as much as 5 % a second.
-const INCREASE: f64 = 1.01;
+/// What a step without a refusal adds to the rate: little at first, near the limit that was met, and twice as much with
+/// every second without one, since that limit is then gone. At the most the rate doubles.
+const FIRST_INCREASE: f64 = 0.01;
 
 /// Always let through, each second, so that the limit can be found again.
 const LEAST_RATE: f64 = 2.0;
 
-/// Calls that may go out at once.
-const BURST: f64 = 2.0;
+/// Calls that may go out at once: those of 100 ms, since logins do not come evenly.
+const BURST_SECONDS: f64 = 0.1;
+const LEAST_BURST: f64 = 2.0;
 
 /// Without a refusal for so long there is no limit any more.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
@@ -44,7 +46,10 @@ struct Limit {
     rate: f64,
     /// Calls that may go out now.
     credit: f64,
+    /// Whether a call was kept back since the rate changed. A rate that nobody reaches does not grow.
+    is_reached: bool,
     filled_at: Instant,
+    began_at: Instant,
     changed_at: Instant,
     throttled_at: Instant,
 }
@@ -56,46 +61,40 @@ impl Pace {
         if state.limit.as_ref().is_some_and(|limit| now - limit.throttled_at > FORGET_AFTER) {
             state.limit = None;
         }
-        let Some(limit) = &mut state.limit else { return true };
-        limit.fill(now);
-        let lets_in = limit.credit >= 1.0;
-        if lets_in {
-            limit.credit -= 1.0;
-        }
-        lets_in
+        state.limit.as_mut().is_none_or(|limit| limit.lets_in(now))
     }
 
     /// The verifier took a call, whatever it said of the token.
     pub fn answered(&self, now: Instant) {
         let mut state = self.state();
         state.taken.push_back(now);
-        state.forget(now);
-        if let Some(limit) = &mut state.limit
-            && now - limit.throttled_at > STEP
-            && now - limit.changed_at > STEP
-        {
-            limit.change(INCREASE, now);
+        let taken = state.taken_lately(now);
+        let Some(limit) = &mut state.limit else { return };
+        if now - limit.began_at <= WINDOW {
+            // It refuses at once and answers later: these calls were out when it began to refuse.
+            limit.rate = limit.rate.max(taken);
+        } else if now - limit.changed_at > STEP && now - limit.throttled_at > STEP && limit.is_reached {
+            limit.change(limit.rate * limit.growth(now), now);
         }
     }
 
     /// The verifier sent a call away. Returns the rate where there was no limit before.
     pub fn throttled(&self, now: Instant) -> Option<u32> {
         let mut state = self.state();
-        state.forget(now);
-        let taken = state.taken.len() as f64;
+        let taken = state.taken_lately(now);
         match &mut state.limit {
             Some(limit) => {
                 limit.throttled_at = now;
                 if now - limit.changed_at > STEP {
-                    limit.change(DECREASE, now);
+                    limit.change((limit.rate * DECREASE).max(taken), now);
                 }
                 None
             }
             None => {
-                let rate = taken.max(LEAST_RATE);
-                let limit = Limit { rate, credit: 0.0, filled_at: now, changed_at: now, throttled_at: now };
+                let limit = Limit::new(taken.max(LEAST_RATE), now);
+                let rate = limit.rate as u32;
                 state.limit = Some(limit);
-                Some(rate as u32)
+                Some(rate)
             }
         }
     }
@@ -110,22 +109,44 @@ impl Pace {
 }
 
 impl State {
-    fn forget(&mut self, now: Instant) {
+    fn taken_lately(&mut self, now: Instant) -> f64 {
         while self.taken.front().is_some_and(|at| now - *at > WINDOW) {
             self.taken.pop_front();
         }
+        self.taken.len() as f64
     }
 }
 
 impl Limit {
+    fn new(rate: f64, now: Instant) -> Self {
+        Self { rate, credit: 0.0, is_reached: false, filled_at: now, began_at: now, changed_at: now, throttled_at: now }
+    }
+
+    fn lets_in(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        if self.credit < 1.0 {
+            self.is_reached = true;
+            return false;
+        }
+        self.credit -= 1.0;
+        true
+    }
+
     fn fill(&mut self, now: Instant) {
-        self.credit = ((now - self.filled_at).as_secs_f64().mul_add(self.rate, self.credit)).min(BURST);
+        let burst = (self.rate * BURST_SECONDS).max(LEAST_BURST);
+        self.credit = (now - self.filled_at).as_secs_f64().mul_add(self.rate, self.credit).min(burst);
         self.filled_at = now;
     }
 
-    fn change(&mut self, factor: f64, now: Instant) {
+    fn growth(&self, now: Instant) -> f64 {
+        let seconds_without_refusal = (now - self.throttled_at).as_secs_f64();
+        1.0 + (FIRST_INCREASE * seconds_without_refusal.exp2()).min(1.0)
+    }
+
+    fn change(&mut self, rate: f64, now: Instant) {
         self.fill(now);
-        self.rate = (self.rate * factor).max(LEAST_RATE);
+        self.rate = rate.max(LEAST_RATE);
+        self.is_reached = false;
         self.changed_at = now;
     }
 }

@@ -1,6 +1,8 @@
 //! The circuit breaker in front of a verifier that gives no answers: closed or open, with single trials while it is open.
 //! Pure: what happened and when goes in. Any answer closes it, a refusal too; only silence opens it.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,45 +22,47 @@ pub(super) struct Silence(Mutex<State>);
 struct State {
     answered_at: Option<Instant>,
     no_answers: u32,
+    /// Since the start.
+    trials: u64,
     open: Option<Open>,
 }
 
 #[derive(Debug)]
 struct Open {
-    trials: u64,
-    /// The call that tries.
+    /// The call that tries, by its number.
     trial: Option<u64>,
     back_off: Duration,
     not_before: Instant,
 }
 
-/// What a call that wants to begin is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Entry {
-    Free,
-    /// As the one call that tries.
-    Trial(u64),
-    Refused,
+/// Leave to make a call, held as long as that lasts. A trial ends when it is dropped, which a panic does as well; if the
+/// breaker is still open then, the next trial waits.
+#[derive(Debug)]
+pub(super) struct Pass<'a> {
+    /// The number of the trial that it is for, if it is for one.
+    trial: Option<(&'a Silence, u64)>,
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if let Some((silence, number)) = self.trial {
+            silence.trial_ended(number, Instant::now());
+        }
+    }
 }
 
 impl Silence {
-    pub fn enter(&self, now: Instant) -> Entry {
+    /// `None` while the breaker is open, except for the one call that tries.
+    pub fn enter(&self, now: Instant) -> Option<Pass<'_>> {
         let mut state = self.state();
-        let Some(open) = &mut state.open else { return Entry::Free };
+        let State { trials, open, .. } = &mut *state;
+        let Some(open) = open else { return Some(Pass { trial: None }) };
         if open.trial.is_some() || now < open.not_before {
-            return Entry::Refused;
+            return None;
         }
-        open.trials += 1;
-        open.trial = Some(open.trials);
-        Entry::Trial(open.trials)
-    }
-
-    pub fn trial_ended(&self, trial: u64) {
-        if let Some(open) = &mut self.state().open
-            && open.trial == Some(trial)
-        {
-            open.trial = None;
-        }
+        *trials += 1;
+        open.trial = Some(*trials);
+        Some(Pass { trial: Some((self, *trials)) })
     }
 
     /// A call that began then is still out. Returns whether that opens the breaker.
@@ -72,13 +76,6 @@ impl Silence {
     pub fn no_answer(&self, now: Instant) -> bool {
         let mut state = self.state();
         state.no_answers += 1;
-        if let Some(open) = &mut state.open {
-            if open.trial.is_some() && now >= open.not_before {
-                open.not_before = now + jittered(open.back_off, open.trials);
-                open.back_off = (open.back_off * 2).min(LONGEST_BACK_OFF);
-            }
-            return false;
-        }
         state.no_answers >= NO_ANSWERS && state.open_now(now)
     }
 
@@ -94,6 +91,16 @@ impl Silence {
         self.state().open.is_some()
     }
 
+    fn trial_ended(&self, number: u64, now: Instant) {
+        if let Some(open) = &mut self.state().open
+            && open.trial == Some(number)
+        {
+            open.trial = None;
+            open.not_before = now + jittered(open.back_off);
+            open.back_off = (open.back_off * 2).min(LONGEST_BACK_OFF);
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,35 +111,42 @@ impl State {
         if self.open.is_some() {
             return false;
         }
-        self.open = Some(Open { trials: 0, trial: None, back_off: FIRST_BACK_OFF, not_before: now });
+        self.open = Some(Open { trial: None, back_off: FIRST_BACK_OFF, not_before: now });
         true
     }
 }
 
-/// Up to a quarter more, so that replicas do not try in step. Which part of it the count of trials decides: replicas
-/// seldom agree on that, and no randomness is needed.
-fn jittered(time: Duration, trials: u64) -> Duration {
-    let quarters = u32::try_from(trials.wrapping_mul(0x9E37_79B9) % 64).unwrap_or(0);
-    time + time * quarters / 256
+/// Up to a quarter more, so that the replicas, which find out together, do not try together. The standard library keys
+/// each hasher anew, which is random enough for that.
+fn jittered(time: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish();
+    time + time / 4 * u32::from(random.to_le_bytes()[0]) / 255
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
+
+    fn is_trial(pass: &Pass<'_>) -> bool {
+        pass.trial.is_some()
+    }
 
     #[test]
     fn calls_without_an_answer_open_it_and_any_answer_closes_it() {
         let now = Instant::now();
         let silence = Silence::default();
         for n in 1..=NO_ANSWERS {
-            assert_eq!(silence.enter(now), Entry::Free);
+            assert!(!is_trial(&silence.enter(now).unwrap()));
             assert_eq!(silence.no_answer(now), n == NO_ANSWERS);
         }
         assert!(silence.is_open());
-        assert_eq!(silence.enter(now), Entry::Trial(1));
-        assert_eq!(silence.enter(now), Entry::Refused, "one at a time");
+        let trial = silence.enter(now);
+        assert!(trial.as_ref().is_some_and(is_trial));
+        assert!(silence.enter(now).is_none(), "one at a time");
         assert!(silence.answered(now));
-        assert_eq!(silence.enter(now), Entry::Free);
+        assert!(!is_trial(&silence.enter(now).unwrap()));
         for _ in 1..NO_ANSWERS {
             assert!(!silence.no_answer(now));
         }
@@ -151,36 +165,45 @@ mod tests {
         assert!(!silence.stalled(began + Duration::from_millis(2), later), "it is open already");
     }
 
-    #[test]
-    fn trials_without_an_answer_become_rare() {
+    #[tokio::test(start_paused = true)]
+    async fn trials_without_an_answer_become_rare() {
         let start = Instant::now();
         let silence = Silence::default();
         assert!(silence.stalled(start, start));
-        let tried: Vec<u64> = (0..40_000)
-            .filter(|ms| {
-                let now = start + Duration::from_millis(*ms);
-                let Entry::Trial(trial) = silence.enter(now) else { return false };
-                silence.no_answer(now);
-                silence.trial_ended(trial);
-                true
-            })
-            .collect();
+        let mut tried = Vec::new();
+        while start.elapsed() < Duration::from_secs(39) {
+            if silence.enter(Instant::now()).is_some() {
+                tried.push(start.elapsed().as_millis());
+            }
+            // Of the calls that were out already.
+            silence.no_answer(Instant::now());
+            advance(Duration::from_millis(10)).await;
+        }
         assert_eq!(tried.len(), 7, "{tried:?}");
-        let pauses: Vec<u64> = tried.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let pauses: Vec<_> = tried.windows(2).map(|pair| pair[1] - pair[0]).collect();
         for (pause, least) in pauses.iter().zip([1_000, 2_000, 4_000, 8_000, 8_000, 8_000]) {
-            assert!((least..=least * 5 / 4).contains(pause), "{pauses:?}");
+            assert!((least..=least * 5 / 4 + 10).contains(pause), "{pauses:?}");
         }
     }
 
     #[test]
-    fn a_trial_that_ends_by_itself_makes_way() {
+    fn replicas_do_not_try_together() {
+        let pauses: Vec<_> = (0..50).map(|_| jittered(LONGEST_BACK_OFF)).collect();
+        let (shortest, longest) = (pauses.iter().min().unwrap(), pauses.iter().max().unwrap());
+        assert!(*longest - *shortest > LONGEST_BACK_OFF / 8, "{pauses:?}");
+    }
+
+    #[test]
+    fn a_trial_of_a_former_outage_does_not_end_one_of_this() {
         let now = Instant::now();
         let silence = Silence::default();
         silence.stalled(now, now);
-        let Entry::Trial(trial) = silence.enter(now) else { panic!("no trial") };
-        silence.trial_ended(trial + 1);
-        assert_eq!(silence.enter(now), Entry::Refused);
-        silence.trial_ended(trial);
-        assert_eq!(silence.enter(now), Entry::Trial(2));
+        let former = silence.enter(now);
+        assert!(silence.answered(now));
+        silence.stalled(now + Duration::from_secs(1), now);
+        let trial = silence.enter(now);
+        assert!(trial.as_ref().is_some_and(is_trial));
+        drop(former);
+        assert!(silence.enter(now).is_none());
     }
 }
