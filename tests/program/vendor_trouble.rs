@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 
 use crate::support::app::Answer;
-use crate::support::get_mobile::GetMobile;
+use crate::support::get_mobile::{GetMobile, QUOTA_PER_SECOND};
 use crate::support::program::{Program, Setup, eventually};
 
 /// Logins at a rate for so long, each with a token of its own, whatever is answered.
@@ -72,4 +72,36 @@ async fn a_vendor_that_throttles_is_not_stormed() {
     let scrape = program.scrape().await;
     assert!(scrape.value("oneclick_verifier_calls_kept_back_total", &[("reason", "throttles")]) > 100.0);
     assert!(scrape.value("oneclick_verifier_calls_per_second_limit", &[]) >= 2.0);
+}
+
+/// A login that is sent again at once, with the same token, as long as that is unspent and it was told nothing else.
+async fn insist(program: &Program, token: &str) -> Answer {
+    for _ in 0..20 {
+        let answer = program.log_in(token).await;
+        if answer.header("x-access-token-state") != Some("unspent") {
+            return answer;
+        }
+    }
+    program.log_in(token).await
+}
+
+/// R40. Clients that try again at once, and more of them than it takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendor_that_throttles_gets_at_most_twice_what_it_takes_and_all_that_it_takes() {
+    const SECONDS: u32 = 5;
+    let peer = GetMobile::start().await;
+    let program = Arc::new(peer.verifies_for(Setup::new()).start().await);
+    let mut ticks = interval(Duration::from_secs(1) / (QUOTA_PER_SECOND * 3 / 2));
+    let mut logins = JoinSet::new();
+    for n in 0..QUOTA_PER_SECOND * 3 / 2 * SECONDS {
+        ticks.tick().await;
+        let program = Arc::clone(&program);
+        logins.spawn(async move { insist(&program, &format!("quota-1390000{n:04}-once")).await.status == 200 });
+    }
+    let opened = logins.join_all().await.into_iter().filter(|opened| *opened).count();
+    let (sent, whole) = (peer.ledger().len(), (QUOTA_PER_SECOND * SECONDS) as usize);
+    // The runs of both begin and end within a second.
+    let (most, least) = ((whole + QUOTA_PER_SECOND as usize) * 2, whole * 3 / 4);
+    assert!(sent <= most && opened >= least, "{sent} calls, {opened} logins, of {whole}");
+    peer.assert_well_signed();
 }

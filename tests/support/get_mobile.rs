@@ -11,6 +11,7 @@
 //! | `reset` | the connection is reset after the request was read |
 //! | `garbage` | 200 with something that is not JSON |
 //! | `busy` | `Throttling.User` |
+//! | `quota` | the same as `ok`, after 200 ms; but `Throttling.User` at once above [`QUOTA_PER_SECOND`] of these calls |
 //! | `masked` | success with a masked number |
 //! | `sloppy` | the number, every time |
 
@@ -33,6 +34,9 @@ use super::program::{Setup, eventually};
 
 pub const ACCESS_KEY_ID: &str = "LTAI5tTestsAccessKeyId";
 const ACCESS_KEY_SECRET: &str = "tests-access-key-secret-0123456789";
+
+/// How many calls of the conduct `quota` are taken in each second.
+pub const QUOTA_PER_SECOND: u32 = 60;
 
 /// RFC 9110, 5.6.7.
 const HTTP_DATE: &[BorrowedFormatItem<'_>] =
@@ -57,6 +61,8 @@ struct Seen {
     /// Every token that arrived with a right signature, in order, never shortened.
     ledger: Vec<String>,
     used: HashSet<String>,
+    /// The second that is running, and the calls of the conduct `quota` in it.
+    second: (i64, u32),
     nonces: HashSet<String>,
     /// Of every request that had one, in order.
     traceparents: Vec<String>,
@@ -142,6 +148,17 @@ impl Drop for GetMobile {
     }
 }
 
+impl Seen {
+    fn has_quota_left(&mut self) -> bool {
+        let second = now().unix_timestamp();
+        if self.second.0 != second {
+            self.second = (second, 0);
+        }
+        self.second.1 += 1;
+        self.second.1 <= QUOTA_PER_SECOND
+    }
+}
+
 impl Shared {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
@@ -175,13 +192,16 @@ impl Shared {
 
     /// `None` resets the connection.
     async fn answer(&self, token: &str) -> Option<String> {
-        let first_use = {
-            let mut seen = self.seen();
-            seen.ledger.push(token.to_owned());
-            seen.used.insert(token.to_owned())
-        };
         let mut words = token.split('-');
         let (conduct, number) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        self.seen().ledger.push(token.to_owned());
+        if conduct == "quota" {
+            if !self.seen().has_quota_left() {
+                return Some(business("429 Too Many Requests", "Throttling.User"));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let first_use = self.seen().used.insert(token.to_owned());
         if conduct == "held" {
             self.held.acquire().await.expect("never closed").forget();
         }
@@ -193,7 +213,7 @@ impl Shared {
             "busy" => Some(business("429 Too Many Requests", "Throttling.User")),
             "masked" => Some(success(&masked())),
             "sloppy" => Some(success(number)),
-            "ok" | "held" if first_use => Some(success(number)),
+            "ok" | "held" | "quota" if first_use => Some(success(number)),
             _ => Some(business("200 OK", "isv.TOKEN_INVALID")),
         }
     }
