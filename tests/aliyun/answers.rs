@@ -54,6 +54,20 @@ const MISCONFIGURED: &[&str] = &[
     "NoPermission",
     "Forbidden.RAM",
     "InsufficientBalance",
+    "isv.FORBIDDEN_ACTION",
+    "isv.AMOUNT_NOT_ENOUGH",
+    "EntityNotExist.SceneCode",
+    "QueryFail.SceneCode",
+    "InvalidParameter.MissingSceneCode",
+    "InvalidParameter.SceneCode",
+    "Unsupported.Account",
+    "RamPermissionDeny",
+    "FUNCTION_NOT_OPENED",
+    "BIZ_NOT_OPEN_ERROR",
+    "VerifySchemeNotExist",
+    "SceneQueryFail",
+    "SchemeNotPassed",
+    "PackageSignedConflict",
 ];
 const BUSY: &[&str] = &["Throttling", "Throttling.User", "Throttling.Api", "isp.QPS_LIMIT", "ServiceUnavailable"];
 const NO_ANSWER: &[&str] =

@@ -50,7 +50,22 @@ async fn a_refusal_of_the_call_is_said_by_its_code_with_what_to_do_and_without_t
         (200, "isv.RAM_PERMISSION_DENY", "dypns:GetMobile"),
         (200, "isv.PRODUCT_UNSUBSCRIBE", "subscribe the account to number verification"),
         (200, "isv.OUT_OF_SERVICE", "in arrears"),
-        (200, "isv.VERIFY_SCHEME_NOT_EXIST", "compare the scheme in the console"),
+        (400, "isv.AMOUNT_NOT_ENOUGH", "in arrears"),
+        (400, "FUNCTION_NOT_OPENED", "subscribe the account to number verification"),
+        (400, "BIZ_NOT_OPEN_ERROR", "subscribe the account to number verification"),
+        (400, "RamPermissionDeny", "dypns:GetMobile"),
+        (400, "isv.FORBIDDEN_ACTION", "dypns:GetMobile"),
+        (400, "Unsupported.Account", "the account is locked or not the one"),
+        (400, "isv.INVALID_APP", "the app's scheme belongs to another Alibaba Cloud account than the AccessKey"),
+        (200, "isv.VERIFY_SCHEME_NOT_EXIST", "the scheme does not exist in this account"),
+        (400, "EntityNotExist.SceneCode", "the scheme does not exist in this account"),
+        (400, "QueryFail.SceneCode", "the scheme does not exist in this account"),
+        (400, "VerifySchemeNotExist", "the scheme does not exist in this account"),
+        (400, "SceneQueryFail", "the scheme does not exist in this account"),
+        (400, "SchemeNotPassed", "not approved yet"),
+        (200, "isv.PACK_SIGN_CONFLICT", "compare the scheme in the console"),
+        (400, "PackageSignedConflict", "compare the scheme in the console"),
+        (400, "InvalidParameter.MissingSceneCode", "that verifier.aliyun.endpoint is that of Dypnsapi"),
     ] {
         answered(refusal(status, code)).await.assert_fails("verifier", &["refuses our calls", code, advice]);
     }

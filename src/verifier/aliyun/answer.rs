@@ -1,4 +1,4 @@
-//! Reads what Alibaba Cloud answers to `GetMobile`: the table of its codes, and the number.
+//! Reads what Alibaba Cloud answers to `GetMobile`.
 //!
 //! It must not know how the answer got here. The `Message` is never looked at: that of `SignatureDoesNotMatch` echoes
 //! the canonical request, the access token with it.
@@ -8,95 +8,9 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::codes::{Meaning, classify};
 use crate::phone_number::PhoneNumber;
 use crate::verifier::VerifierError;
-
-/// What a `Code` means for the token and for us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meaning {
-    /// There is a number, and the token is spent.
-    Number,
-    TokenRejected,
-    Ambiguous,
-    Misconfigured,
-    Busy,
-    /// Down, or a word that is not in the table; the public list of codes is not complete.
-    NoAnswer,
-}
-
-/// The one table of codes.
-///
-/// The HTTP status does not take part: the same business error is seen with 200 and with 400, throttling with 400, 429
-/// and 503. A 5xx with a code from the table means what the code says, any other means [`Meaning::NoAnswer`].
-pub fn classify(code: &str) -> Meaning {
-    match code {
-        "OK" => Meaning::Number,
-
-        "isv.TOKEN_INVALID"
-        | "isv.ACCESS_CODE_ILLEGAL"
-        | "isv.TOKEN_UNAUTHORIZED_USED"
-        | "isv.INVALID_PARAMETERS"
-        | "isv.CSRF_CHECK_FAILED" => Meaning::TokenRejected,
-
-        // Seen when a token is used a second time.
-        "isp.UNKNOWN" => Meaning::Ambiguous,
-
-        // The scheme and the app that are registered with the vendor.
-        "isv.VERIFY_SCHEME_NOT_EXIST"
-        | "isv.VERIFY_SCHEME_CONFLICT"
-        | "isv.PACK_SIGN_CONFLICT"
-        | "isv.BUNDLE_ID_CONFLICT"
-        | "isv.SCENE_QUERY_FAIL"
-        | "isv.INVALID_APP"
-        | "VerifySchemeNotExist"
-        | "SceneQueryFail"
-        | "SchemeNotPassed"
-        | "PackageSignedConflict"
-        | "EntityNotExist.SceneCode"
-        | "QueryFail.SceneCode" => Meaning::Misconfigured,
-        // The account: permissions, subscription, arrears.
-        "isv.RAM_PERMISSION_DENY"
-        | "isp.RAM_PERMISSION_DENY"
-        | "isv.PRODUCT_UNSUBSCRIBE"
-        | "isv.PRODUCT_UN_SUBSCRIPT"
-        | "isv.OUT_OF_SERVICE"
-        | "isv.ACCOUNT_NOT_EXISTS"
-        | "isv.ACCOUNT_ABNORMAL"
-        | "isv.AMOUNT_NOT_ENOUGH"
-        | "isv.FORBIDDEN_ACTION"
-        | "NoPermission"
-        | "RamPermissionDeny"
-        | "InsufficientBalance"
-        | "FUNCTION_NOT_OPENED"
-        | "BIZ_NOT_OPEN_ERROR"
-        | "Unsupported.Account" => Meaning::Misconfigured,
-        // The gateway in front: our keys, our clock, our signature.
-        "MissingAccessToken"
-        | "InvalidAccessKeyId.NotFound"
-        | "InvalidAccessKeyId.Inactive"
-        | "SignatureDoesNotMatch"
-        | "IncompleteSignature"
-        | "SignatureNonceUsed"
-        | "MissingSecurityToken" => Meaning::Misconfigured,
-        _ if begins_with_any(
-            code,
-            &["InvalidTimeStamp.", "InvalidSecurityToken.", "Forbidden.", "InvalidParameter."],
-        ) =>
-        {
-            Meaning::Misconfigured
-        }
-
-        "isp.QPS_LIMIT" | "ServiceUnavailable" => Meaning::Busy,
-        _ if begins_with_any(code, &["Throttling"]) => Meaning::Busy,
-
-        "isp.SYSTEM_ERROR" | "UnknowError" | "InternalError" => Meaning::NoAnswer,
-        _ => Meaning::NoAnswer,
-    }
-}
-
-fn begins_with_any(code: &str, prefixes: &[&str]) -> bool {
-    prefixes.iter().any(|prefix| code.starts_with(prefix))
-}
 
 /// The number in an answer, or what its absence means.
 pub fn read(http_status: u16, body: &[u8]) -> Result<PhoneNumber, VerifierError> {
@@ -118,7 +32,7 @@ pub fn read(http_status: u16, body: &[u8]) -> Result<PhoneNumber, VerifierError>
         Meaning::Number => read_number(body),
         Meaning::TokenRejected => Err(VerifierError::TokenRejected { code }),
         Meaning::Ambiguous => Err(VerifierError::Ambiguous { code }),
-        Meaning::Misconfigured => Err(VerifierError::Misconfigured { code }),
+        Meaning::Misconfigured(_) => Err(VerifierError::Misconfigured { code }),
         Meaning::Busy => Err(VerifierError::Throttled { reason }),
         Meaning::NoAnswer => Err(VerifierError::NoAnswer { reason, source: None }),
     }
@@ -170,48 +84,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::verifier::TokenState;
-
-    #[test]
-    fn whatever_says_that_our_set_up_is_wrong_leaves_the_token_unspent() {
-        for code in [
-            "isv.FORBIDDEN_ACTION",
-            "EntityNotExist.SceneCode",
-            "QueryFail.SceneCode",
-            "InvalidParameter.MissingSceneCode",
-            "InvalidParameter.SceneCode",
-            "Unsupported.Account",
-            "RamPermissionDeny",
-            "FUNCTION_NOT_OPENED",
-            "isv.AMOUNT_NOT_ENOUGH",
-            "BIZ_NOT_OPEN_ERROR",
-            "VerifySchemeNotExist",
-            "SceneQueryFail",
-            "SchemeNotPassed",
-            "PackageSignedConflict",
-            "isv.INVALID_APP",
-        ] {
-            let error = read(400, serde_json::json!({ "Code": code }).to_string().as_bytes()).unwrap_err();
-            assert!(matches!(&error, VerifierError::Misconfigured { code: seen } if seen == code), "{error:?}");
-            assert_eq!((error.token_state(), error.may_be_billed()), (TokenState::Unspent, false), "{code}");
-        }
-        for code in ["UnknowError", "InternalError", "isp.SYSTEM_ERROR"] {
-            assert_eq!(classify(code), Meaning::NoAnswer, "{code}");
-        }
-    }
-
-    #[test]
-    fn a_rule_for_a_family_of_codes_takes_the_family_and_not_its_neighbours() {
-        for code in ["Throttling", "Throttling.User", "Throttling.Api.Whatever"] {
-            assert_eq!(classify(code), Meaning::Busy, "{code}");
-        }
-        for code in ["InvalidTimeStamp.Expired", "InvalidSecurityToken.Malformed", "Forbidden.RAM"] {
-            assert_eq!(classify(code), Meaning::Misconfigured, "{code}");
-        }
-        for code in ["", "ok", "OK ", "isv.TOKEN_INVALID2", "xThrottling", "InvalidTimeStampX", "ISP.UNKNOWN"] {
-            assert_eq!(classify(code), Meaning::NoAnswer, "{code}");
-        }
-    }
 
     #[test]
     fn a_code_in_an_error_is_short_and_plain() {

@@ -47,56 +47,6 @@ fn date(headers: &HeaderMap) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(&format!("{text} +0000"), &Rfc2822).ok()
 }
 
-/// What an operator can do about a refusal of this deployment, by its `Code`.
-pub fn remedy(code: &str) -> &'static str {
-    match code.split('.').next().unwrap_or_default() {
-        "SignatureDoesNotMatch" | "IncompleteSignature" => {
-            "the AccessKey secret is not the one of the AccessKey id: set verifier.aliyun.access_key_secret anew"
-        }
-        "InvalidAccessKeyId" => {
-            "the AccessKey does not exist or is disabled: make one for the RAM user, or enable it in the RAM console"
-        }
-        "InvalidTimeStamp" => "set this machine's clock: calls are signed with the time, which may be 15 minutes off",
-        "SignatureNonceUsed" => "something between here and Alibaba Cloud sends requests twice: look at the proxy",
-        "InvalidSecurityToken" | "MissingSecurityToken" => {
-            "temporary credentials have expired or are not whole: set verifier.aliyun.security_token along with its \
-             AccessKey, or let a role give them"
-        }
-        "NoPermission" | "Forbidden" | "RamPermissionDeny" => PERMISSION,
-        "InsufficientBalance" => ARREARS,
-        "FUNCTION_NOT_OPENED" | "BIZ_NOT_OPEN_ERROR" => SUBSCRIPTION,
-        "Unsupported" => ACCOUNT,
-        "EntityNotExist" | "QueryFail" | "VerifySchemeNotExist" | "SceneQueryFail" => {
-            "the scheme does not exist in this account: make it in the console of number verification, and give the app its key"
-        }
-        "SchemeNotPassed" => "the scheme is not approved yet: see its state in the console of number verification",
-        "InvalidParameter" => {
-            "a parameter of the call is refused: see that verifier.aliyun.endpoint is that of Dypnsapi"
-        }
-        "MissingAccessToken" => "the access token got lost on the way: look at the proxy",
-        _ => match code {
-            "isv.RAM_PERMISSION_DENY" | "isp.RAM_PERMISSION_DENY" | "isv.FORBIDDEN_ACTION" => PERMISSION,
-            "isv.PRODUCT_UNSUBSCRIBE" | "isv.PRODUCT_UN_SUBSCRIPT" => SUBSCRIPTION,
-            "isv.OUT_OF_SERVICE" | "isv.AMOUNT_NOT_ENOUGH" => ARREARS,
-            "isv.ACCOUNT_NOT_EXISTS" | "isv.ACCOUNT_ABNORMAL" => ACCOUNT,
-            "isv.INVALID_APP" => {
-                "the app's scheme belongs to another Alibaba Cloud account than the AccessKey: use an AccessKey of that \
-                 account; only then compare package name and signature, or bundle id"
-            }
-            _ => {
-                "compare the scheme in the console of number verification with the app: its package name and signature, or bundle id"
-            }
-        },
-    }
-}
-
-const PERMISSION: &str =
-    "attach a policy to the RAM user or role that allows the action dypns:GetMobile on all resources (*)";
-const SUBSCRIPTION: &str = "subscribe the account to number verification (Dypnsapi) in Alibaba Cloud's console";
-const ACCOUNT: &str =
-    "the account is locked or not the one that has the service: look at it in Alibaba Cloud's console";
-const ARREARS: &str = "top up the account: it is in arrears";
-
 #[cfg(test)]
 mod tests {
     use reqwest::header::HeaderValue;
@@ -112,38 +62,5 @@ mod tests {
             assert_eq!(read(other), None, "{other}");
         }
         assert_eq!(date(&HeaderMap::new()), None);
-    }
-
-    #[test]
-    fn a_family_of_codes_has_one_remedy() {
-        for (codes, expected) in [
-            (
-                &[
-                    "Forbidden.RAM",
-                    "NoPermission",
-                    "isp.RAM_PERMISSION_DENY",
-                    "RamPermissionDeny",
-                    "isv.FORBIDDEN_ACTION",
-                ][..],
-                PERMISSION,
-            ),
-            (&["isv.AMOUNT_NOT_ENOUGH", "isv.OUT_OF_SERVICE", "InsufficientBalance"], ARREARS),
-            (&["FUNCTION_NOT_OPENED", "BIZ_NOT_OPEN_ERROR", "isv.PRODUCT_UNSUBSCRIBE"], SUBSCRIPTION),
-            (&["Unsupported.Account", "isv.ACCOUNT_ABNORMAL"], ACCOUNT),
-        ] {
-            for code in codes {
-                assert_eq!(remedy(code), expected, "{code}");
-            }
-        }
-        for code in ["EntityNotExist.SceneCode", "QueryFail.SceneCode", "VerifySchemeNotExist", "SceneQueryFail"] {
-            assert!(remedy(code).contains("scheme does not exist"), "{code}");
-        }
-        assert!(remedy("isv.INVALID_APP").starts_with("the app's scheme belongs to another Alibaba Cloud account"));
-        assert!(remedy("SchemeNotPassed").contains("not approved"));
-        assert!(remedy("InvalidParameter.MissingSceneCode").contains("parameter"));
-        assert!(remedy("PackageSignedConflict").contains("package name"));
-        for code in ["InvalidAccessKeyId.NotFound", "InvalidAccessKeyId.Inactive"] {
-            assert!(remedy(code).contains("AccessKey does not exist or is disabled"), "{code}");
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! failure says what is known of the token. It must not know the store, the login or HTTP answers of our own.
 
 mod answer;
+mod codes;
 mod credentials;
 mod diagnosis;
 mod signature;
@@ -29,11 +30,12 @@ use crate::clock::Clock;
 use crate::phone_number::PhoneNumber;
 use crate::session_token::random_alphanumeric;
 
+pub use self::codes::remedy;
 pub use self::credentials::{
     Credentials, CredentialsSource, EcsConfig, EcsRole, InvalidCredentials, NoCredentials, OidcConfig, OidcRole,
     RefreshedCredentials, Role, StaticCredentials,
 };
-pub use self::diagnosis::{Diagnosis, remedy};
+pub use self::diagnosis::Diagnosis;
 
 const ACTION: &str = "GetMobile";
 const API_VERSION: &str = "2017-05-25";
