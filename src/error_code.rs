@@ -22,6 +22,7 @@ pub enum ErrorCode {
     ParameterFormat,
     ParameterType,
     AccessTokenRejected,
+    NumberUnsupported,
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
@@ -53,7 +54,7 @@ struct Row {
 
 impl ErrorCode {
     /// Every code, in the order of the README's table.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::DeviceIncomplete,
         Self::ClientIdBlank,
         Self::AppNotRegistered,
@@ -65,6 +66,7 @@ impl ErrorCode {
         Self::ParameterFormat,
         Self::ParameterType,
         Self::AccessTokenRejected,
+        Self::NumberUnsupported,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
@@ -90,6 +92,7 @@ impl ErrorCode {
             Self::ParameterFormat => ("IDAAS.SDK.COMMON.1002", 400, "The {0} parameter format is incorrect", "参数{0}格式不正确", O),
             Self::ParameterType => ("IDAAS.SDK.COMMON.1007", 400, "The {0} parameter type error", "参数{0}类型错误", O),
             Self::AccessTokenRejected => ("IDAAS.SDK.LOGIN.1001", 400, "The access_token is invalid, expired or already used, please obtain a new one", "access_token无效、已过期或已被使用,请重新获取", O),
+            Self::NumberUnsupported => ("IDAAS.SDK.LOGIN.1002", 400, "This kind of phone number cannot be used here", "此类号码无法在此使用", O),
             Self::NotFound => ("IDAAS.SDK.COM.0404", 404, "Resource not found", "资源不存在", O),
             Self::MethodNotAllowed => ("IDAAS.SDK.COM.0405", 405, "Method not allowed", "请求方法不允许", O),
             Self::RequestTimeout => ("IDAAS.SDK.COM.0408", 408, "Request timed out", "请求超时", O),

@@ -13,6 +13,9 @@ pub struct PhoneNumber {
 #[error("not a mainland China mobile number of 11 ASCII digits beginning with 1")]
 pub struct InvalidPhoneNumber;
 
+/// The regions whose numbers are written without a `+` beside mainland ones: code, and digits after it.
+const NEIGHBOURS: [(&str, usize); 3] = [("852", 8), ("853", 8), ("886", 9)];
+
 impl PhoneNumber {
     /// Takes exactly what Alibaba Cloud answers: 11 ASCII digits, the first a 1. Masked, full-width or prefixed forms
     /// are refused: a user must never be made from junk.
@@ -28,6 +31,23 @@ impl PhoneNumber {
     pub fn parse(text: &str) -> Result<Self, InvalidPhoneNumber> {
         let national = text.strip_prefix("+86").map_or(text, |rest| rest.strip_prefix('-').unwrap_or(rest));
         Self::from_national(national)
+    }
+
+    /// Whether this is a whole number, but none of a mainland phone: with the code of another country or region, or one
+    /// of the 13 digits that the carriers give to devices. A masked or broken number is none.
+    pub fn is_of_another_kind(text: &str) -> bool {
+        let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if let Some(international) = text.strip_prefix('+').or_else(|| text.strip_prefix("00")) {
+            let number = international.replacen('-', "", 1);
+            let has_other_code = !number.starts_with('0') && !number.starts_with("86");
+            return has_other_code && (8..=15).contains(&number.len()) && is_digits(&number);
+        }
+        let is_of_region = |(code, digits): (&str, usize)| {
+            let rest = text.strip_prefix(code).map(|rest| rest.strip_prefix('-').unwrap_or(rest));
+            rest.is_some_and(|rest| rest.len() == digits && is_digits(rest))
+        };
+        let is_of_device = text.len() == 13 && text.starts_with('1') && is_digits(text);
+        is_of_device || NEIGHBOURS.into_iter().any(is_of_region)
     }
 
     fn national(&self) -> &str {
@@ -69,6 +89,47 @@ mod tests {
             assert_eq!(number.mobile(), "+86-13800000001");
             assert_eq!(number.masked(), "138****0001");
             assert_eq!(format!("{number:?}"), "+86 138****0001");
+        }
+    }
+
+    #[test]
+    fn a_number_of_another_kind_is_whole_and_not_of_the_mainland() {
+        for other in [
+            "+852-91234567",
+            "+85291234567",
+            "0085291234567",
+            "852-91234567",
+            "85366123456",
+            "886912345678",
+            "+14155550123",
+            "1064812345678",
+            "1440012345678",
+        ] {
+            assert!(PhoneNumber::is_of_another_kind(other), "{other}");
+            assert!(PhoneNumber::from_national(other).is_err(), "{other}");
+        }
+        for none in [
+            "",
+            "+",
+            "13900001234",
+            "139****1234",
+            "1390000123",
+            "139000012345",
+            "23900001234",
+            "+8613900001234",
+            "+86-13900001234",
+            "008613900001234",
+            "8613900001234",
+            "+852-9123-4567",
+            "+852****4567",
+            "852****4567",
+            "+1415555",
+            "+1234567890123456",
+            "+０852912345",
+            "106481234567a",
+            "8529123456",
+        ] {
+            assert!(!PhoneNumber::is_of_another_kind(none), "{none}");
         }
     }
 

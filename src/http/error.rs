@@ -166,6 +166,7 @@ impl From<Arc<LoginError>> for Failure {
                 VerifierError::TokenRejected { .. } | VerifierError::Ambiguous { .. } => {
                     (ErrorCode::AccessTokenRejected, false)
                 }
+                VerifierError::UnsupportedNumber => (ErrorCode::NumberUnsupported, false),
                 VerifierError::OverBudget(_) => (ErrorCode::TooManyRequests, true),
                 VerifierError::Misconfigured { .. } | VerifierError::NotANumber => (ErrorCode::SystemBusy, false),
                 VerifierError::Busy { .. }

@@ -83,7 +83,7 @@ impl PhoneNumberVerifier for MeteredVerifier {
         metrics.duration.observe(started.elapsed().as_secs_f64());
         let outcome = result.as_ref().map_or_else(VerifierError::kind, |_| OK);
         metrics.calls.get_or_create(&OutcomeLabels { outcome }).inc();
-        if result.is_ok() {
+        if matches!(result, Ok(_) | Err(VerifierError::UnsupportedNumber)) {
             metrics.billed.inc();
         }
         result

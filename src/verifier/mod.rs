@@ -147,9 +147,12 @@ pub enum VerifierError {
     /// Whether the budget has anything left cannot be known, so nothing is spent.
     #[error("the budget of verifier calls cannot be asked for")]
     BudgetUnknown(#[source] BoxError),
-    /// It answered success with something that is not a mainland mobile number.
+    /// It answered success with something that is no whole number: masked, or junk.
     #[error("the verifier answered something that is not a phone number")]
     NotANumber,
+    /// It answered with a whole number that is not a mainland mobile number.
+    #[error("the verifier answered a number of another kind than a mainland mobile number")]
+    UnsupportedNumber,
 }
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -158,7 +161,7 @@ impl VerifierError {
     /// Whether the client may use its token again.
     pub const fn token_state(&self) -> TokenState {
         match self {
-            Self::TokenRejected { .. } | Self::NotANumber => TokenState::Spent,
+            Self::TokenRejected { .. } | Self::NotANumber | Self::UnsupportedNumber => TokenState::Spent,
             Self::Ambiguous { .. } | Self::NoAnswer { .. } => TokenState::Unknown,
             Self::Misconfigured { .. }
             | Self::Busy { .. }
@@ -170,7 +173,7 @@ impl VerifierError {
     }
 
     /// What [`VerifierError::kind`] may say of a call that was made.
-    pub const KINDS: [&'static str; 8] = [
+    pub const KINDS: [&'static str; 9] = [
         "token_rejected",
         "ambiguous",
         "misconfigured",
@@ -179,6 +182,7 @@ impl VerifierError {
         "unreachable",
         "no_answer",
         "not_a_number",
+        "unsupported_number",
     ];
 
     /// A short, bounded name of the kind, for metrics and logs.
@@ -194,13 +198,14 @@ impl VerifierError {
             Self::OverBudget(_) => "over_budget",
             Self::BudgetUnknown(_) => "budget_unknown",
             Self::NotANumber => "not_a_number",
+            Self::UnsupportedNumber => "unsupported_number",
         }
     }
 
     /// Whether the call may stand on the bill, which a number does that was given out, and nothing else.
     pub const fn may_be_billed(&self) -> bool {
         match self {
-            Self::NoAnswer { .. } | Self::NotANumber => true,
+            Self::NoAnswer { .. } | Self::NotANumber | Self::UnsupportedNumber => true,
             Self::TokenRejected { .. }
             | Self::Ambiguous { .. }
             | Self::Misconfigured { .. }
@@ -240,6 +245,7 @@ mod tests {
             VerifierError::Unreachable("a".into()),
             VerifierError::NoAnswer { reason: code(), source: None },
             VerifierError::NotANumber,
+            VerifierError::UnsupportedNumber,
         ];
         assert_eq!(errors.map(|error| error.kind()), VerifierError::KINDS);
     }

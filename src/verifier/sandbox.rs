@@ -8,6 +8,7 @@
 //! | `sandbox:<11 digits>[:<anything>]` | that number; another suffix makes another token |
 //! | `sandbox:slow:<ms>:<11 digits>[:<anything>]` | the same, after at most 60 s |
 //! | `ad12sasdsfe3dfdg3sc` | 13800000001, as often as one likes |
+//! | the same with a number that is none of a mainland phone, such as `+852-91234567` | the number is not supported |
 //! | `sandbox:busy` | the verifier is busy |
 //! | `sandbox:invalid`, and everything else | the token is rejected |
 
@@ -67,6 +68,7 @@ impl PhoneNumberVerifier for SandboxVerifier {
                     return Err(rejected());
                 }
                 tokio::time::sleep(delay).await;
+                let number = number.ok_or(VerifierError::UnsupportedNumber)?;
                 Ok(Verified { number, replay_key: Some(replay_key) })
             }
         }
@@ -79,7 +81,11 @@ fn rejected() -> VerifierError {
 
 /// What a sandbox token asks for.
 enum Wish {
-    Number { number: PhoneNumber, delay: Duration },
+    /// `None`: one of another kind than a mainland phone's.
+    Number {
+        number: Option<PhoneNumber>,
+        delay: Duration,
+    },
     Repeatable(PhoneNumber),
     Busy,
 }
@@ -100,8 +106,9 @@ impl Wish {
             }
             None => (Duration::ZERO, wish),
         };
-        let digits = number_and_suffix.split_once(':').map_or(number_and_suffix, |(digits, _)| digits);
-        PhoneNumber::from_national(digits).ok().map(|number| Self::Number { number, delay })
+        let text = number_and_suffix.split_once(':').map_or(number_and_suffix, |(text, _)| text);
+        let number = PhoneNumber::from_national(text).ok();
+        (number.is_some() || PhoneNumber::is_of_another_kind(text)).then_some(Self::Number { number, delay })
     }
 }
 
@@ -174,6 +181,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_number_of_another_kind_is_told_and_its_token_is_spent() {
+        let sandbox = SandboxVerifier::new();
+        let token = "sandbox:+852-91234567:a";
+        assert!(matches!(verify(&sandbox, token).await, Err(VerifierError::UnsupportedNumber)));
+        assert!(matches!(verify(&sandbox, token).await, Err(VerifierError::TokenRejected { .. })));
+    }
+
+    #[tokio::test]
     async fn everything_else_is_an_invalid_token() {
         let sandbox = SandboxVerifier::new();
         for token in [
@@ -206,7 +221,7 @@ mod tests {
             ("sandbox:slow:1500:13900001234:x", 1_500),
             ("sandbox:slow:99999999:13900001234", 60_000),
         ] {
-            let Some(Wish::Number { number, delay }) = Wish::parse(token) else { panic!("{token}") };
+            let Some(Wish::Number { number: Some(number), delay }) = Wish::parse(token) else { panic!("{token}") };
             assert_eq!((number.masked().as_str(), delay), ("139****1234", Duration::from_millis(milliseconds)));
         }
     }

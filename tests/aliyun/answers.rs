@@ -155,6 +155,17 @@ async fn a_success_without_a_plain_mobile_number_is_never_a_user_and_the_token_i
 }
 
 #[tokio::test]
+async fn a_whole_number_of_another_kind_is_told_apart_from_junk_and_the_token_is_spent() {
+    for mobile in ["+852-91234567", "+85291234567", "0085291234567", "85291234567", "886912345678", "1064812345678"] {
+        let body = json!({ "Code": "OK", "GetMobileResultDTO": { "Mobile": mobile } }).to_string();
+        let error = answer_to(json_answer(200, &body)).await.unwrap_err();
+        assert!(matches!(error, VerifierError::UnsupportedNumber), "{mobile}: {error:?}");
+        assert_eq!((error.token_state(), error.may_be_billed()), (TokenState::Spent, true));
+        assert!(!error.to_string().contains(mobile));
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_the_json_of_an_answer_leaves_the_token_unknown() {
     let bodies = [
         "",

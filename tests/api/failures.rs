@@ -108,6 +108,21 @@ async fn a_rejected_token_is_spent_and_a_busy_verifier_leaves_it_unspent() {
     assert_eq!(busy.header("x-access-token-state"), Some("unspent"));
 }
 
+#[tokio::test]
+async fn a_number_of_another_kind_is_told_in_both_languages_and_makes_no_user() {
+    let app = TestApp::start().await;
+    let texts = [("en", "This kind of phone number cannot be used here"), ("zh", "此类号码无法在此使用")];
+    for (number, (locale, text)) in ["+852-91234567", "1064812345678"].into_iter().zip(texts) {
+        let answer = app.send(login(&format!("sandbox:{number}")).with("X-L", locale).build()).await;
+        answer.assert_error(400, "IDAAS.SDK.LOGIN.1002", text);
+        assert_eq!(answer.header("x-access-token-state"), Some("spent"));
+        assert_eq!(answer.header("retry-after"), None);
+    }
+    let scrape = app.scrape().await;
+    assert_eq!(scrape.value("oneclick_verifier_calls_total", &[("outcome", "unsupported_number")]), 2.0);
+    assert_eq!(scrape.value("oneclick_sessions_opened_total", &[]), 0.0);
+}
+
 /// What it would sign has expired where others check it, or has not begun: so nothing is spent for it.
 #[tokio::test]
 async fn a_clock_that_is_far_from_the_databases_refuses_what_would_be_signed_by_it() {

@@ -122,7 +122,7 @@ async fn the_tokens_of_the_introduction_do_what_it_says() {
         let introduction = document["info"]["description"].as_str().unwrap();
         let tokens: Vec<_> =
             introduction.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).skip(1).collect();
-        let [seed, once, slow, busy] = tokens[..] else { panic!("{tokens:?}") };
+        let [seed, once, slow, busy, foreign] = tokens[..] else { panic!("{tokens:?}") };
         assert_eq!(seed, SEED_TOKEN);
         let suffix = format!("{locale:?}");
         for (token, status) in [
@@ -131,6 +131,7 @@ async fn the_tokens_of_the_introduction_do_what_it_says() {
             (&*format!("{once}:{suffix}"), 200),
             (&*format!("{slow}:{suffix}"), 200),
             (busy, 500),
+            (foreign, 400),
             ("anything else", 400),
         ] {
             assert_eq!(app.log_in(token).await.status, status, "{token}");

@@ -163,6 +163,7 @@ fn spoil(call: Call, operation: &Operation, code: ErrorCode) -> Option<Call> {
         ErrorCode::ParameterFormat => call.and("X-client-id", "another"),
         ErrorCode::ParameterType => with_key(first_key, json!(1)),
         ErrorCode::AccessTokenRejected => with_key("access_token", json!("sandbox:invalid")),
+        ErrorCode::NumberUnsupported => with_key("access_token", json!("sandbox:+852-91234567")),
         ErrorCode::BodyTooLarge => call.body(vec![b' '; 20_000]),
         ErrorCode::TenantTokenInvalid => call.with("Authorization", "Bearer unknown"),
         ErrorCode::TicketInvalid => with_key("sso_ticket", json!("ssoTicket-unknown")),

@@ -84,7 +84,7 @@ const ANSWERS: [(&str, &[&str], &[u16]); 13] = [
 ];
 
 /// The codes that a login may be answered with.
-const LOGIN_CODES: [ErrorCode; 13] = [
+const LOGIN_CODES: [ErrorCode; 14] = [
     ErrorCode::DeviceIncomplete,
     ErrorCode::ClientIdBlank,
     ErrorCode::AppNotRegistered,
@@ -95,6 +95,7 @@ const LOGIN_CODES: [ErrorCode; 13] = [
     ErrorCode::ParameterFormat,
     ErrorCode::ParameterType,
     ErrorCode::AccessTokenRejected,
+    ErrorCode::NumberUnsupported,
     ErrorCode::RequestTimeout,
     ErrorCode::BodyTooLarge,
     ErrorCode::TooManyRequests,

@@ -39,6 +39,7 @@ impl PhoneNumberVerifier for Told {
             "unreachable" => VerifierError::Unreachable("no route".into()),
             "misconfigured" => VerifierError::Misconfigured { code },
             "not_a_number" => VerifierError::NotANumber,
+            "unsupported_number" => VerifierError::UnsupportedNumber,
             _ => VerifierError::NoAnswer { reason: code, source: None },
         })
     }
@@ -48,7 +49,9 @@ impl PhoneNumberVerifier for Told {
 async fn every_outcome_of_the_verifier_counts_apart_and_only_a_number_is_billed() {
     let metrics = metrics();
     let verifier = metrics.verifier.meter(Arc::new(Told(Semaphore::new(1))), 9);
-    for outcome in ["ambiguous", "unreachable", "misconfigured", "not_a_number", "no_answer", "ambiguous"] {
+    let outcomes =
+        ["ambiguous", "unreachable", "misconfigured", "not_a_number", "unsupported_number", "no_answer", "ambiguous"];
+    for outcome in outcomes {
         let token = AccessToken::parse(outcome).unwrap();
         verifier.verify(&token, &call()).await.unwrap_err();
     }
@@ -58,13 +61,14 @@ async fn every_outcome_of_the_verifier_counts_apart_and_only_a_number_is_billed(
         ("unreachable", 1.0),
         ("misconfigured", 1.0),
         ("not_a_number", 1.0),
+        ("unsupported_number", 1.0),
         ("no_answer", 1.0),
         ("ok", 0.0),
     ] {
         assert_eq!(scrape.value("oneclick_verifier_calls_total", &[("outcome", outcome)]), expected, "{outcome}");
     }
-    assert_eq!(scrape.value("oneclick_verifier_billed_calls_total", &[]), 0.0);
-    assert_eq!(scrape.value("oneclick_verifier_call_duration_seconds_count", &[]), 6.0);
+    assert_eq!(scrape.value("oneclick_verifier_billed_calls_total", &[]), 1.0, "a number of another kind is one");
+    assert_eq!(scrape.value("oneclick_verifier_call_duration_seconds_count", &[]), 7.0);
 }
 
 #[tokio::test]

@@ -105,7 +105,7 @@ fn call(settings: &Settings, outcome: Result<(), VerifierError>) -> Finding {
             };
             Finding::fail(CHECK, format!("{endpoint}: {chain}"), advice)
         }
-        Ok(()) | Err(VerifierError::NotANumber) => Finding::fail(
+        Ok(()) | Err(VerifierError::NotANumber | VerifierError::UnsupportedNumber) => Finding::fail(
             CHECK,
             format!("{endpoint} gave a number for a token that cannot exist: that is not Alibaba Cloud"),
             "set verifier.aliyun.endpoint to https://dypnsapi.aliyuncs.com",

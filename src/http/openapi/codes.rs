@@ -18,6 +18,7 @@ pub const fn when(code: ErrorCode) -> Text {
         ErrorCode::ParameterFormat => text("the body is not a JSON object, wrong content type, a required header repeated, too long or not UTF-8, a character that is not allowed", "请求体不是 JSON 对象、Content-Type 错误、必需的请求头重复、过长或不是 UTF-8、含有不允许的字符"),
         ErrorCode::ParameterType => text("`access_token`, or another field, is not a string", "`access_token` 或其他字段不是字符串"),
         ErrorCode::AccessTokenRejected => text("the verifier says no, or the token was used before, unless the answer to that was lost a moment ago", "号码认证服务拒绝，或该 token 已被使用（刚刚丢失响应的情况除外）"),
+        ErrorCode::NumberUnsupported => text("the number behind the token is none of a mainland China phone but of another country or region, or of a device", "该 token 对应的号码不是中国大陆手机号码，例如境外或港澳台号码、物联网号码"),
         ErrorCode::NotFound => text("no such path", "路径不存在"),
         ErrorCode::MethodNotAllowed => text("the path takes another method, named by `Allow`", "该路径只接受 `Allow` 所列的方法"),
         ErrorCode::RequestTimeout => text("the body did not arrive in time; the connection is closed", "请求体未及时到达；连接随即关闭"),

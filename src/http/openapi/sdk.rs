@@ -4,7 +4,9 @@ use super::endpoint::{Answer, Body, Caching, Endpoint, Failures, Group, Shape};
 use super::field::{Example, Field, Form};
 use super::parts::{DEVICE, EXAMPLE_SESSION_TOKEN, JSON, SDK_APP, SESSION, SESSION_TOKEN_FORM};
 use super::text::text;
-use crate::error_code::ErrorCode::{AccessTokenRejected, TooManyRequests, UserDisabled, UserNotFound};
+use crate::error_code::ErrorCode::{
+    AccessTokenRejected, NumberUnsupported, TooManyRequests, UserDisabled, UserNotFound,
+};
 use crate::http::json::FromFields;
 use crate::http::login::{LoginAnswer, LoginBody};
 use crate::http::session::RefreshAnswer;
@@ -84,7 +86,13 @@ pub const LOG_IN: Endpoint = Endpoint {
         ])),
         caching: Caching::Never,
     },
-    failures: Failures::Contract(&[AccessTokenRejected, UserNotFound, UserDisabled, TooManyRequests]),
+    failures: Failures::Contract(&[
+        AccessTokenRejected,
+        NumberUnsupported,
+        UserNotFound,
+        UserDisabled,
+        TooManyRequests,
+    ]),
 };
 
 pub const REFRESH: Endpoint = Endpoint {

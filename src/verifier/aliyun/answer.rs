@@ -40,7 +40,14 @@ pub fn read(http_status: u16, body: &[u8]) -> Result<PhoneNumber, VerifierError>
 
 fn read_number(body: &[u8]) -> Result<PhoneNumber, VerifierError> {
     let success: Success = serde_json::from_slice(body).map_err(|_| VerifierError::NotANumber)?;
-    PhoneNumber::from_national(&success.result.mobile).map_err(|_| VerifierError::NotANumber)
+    let mobile = &success.result.mobile;
+    PhoneNumber::from_national(mobile).map_err(|_| {
+        if PhoneNumber::is_of_another_kind(mobile) {
+            VerifierError::UnsupportedNumber
+        } else {
+            VerifierError::NotANumber
+        }
+    })
 }
 
 // `_rest` makes serde insist on an object: a derived struct without it is also read from an array.

@@ -104,7 +104,8 @@ impl Guard {
                 VerifierError::TokenRejected { .. }
                 | VerifierError::Ambiguous { .. }
                 | VerifierError::Misconfigured { .. }
-                | VerifierError::NotANumber,
+                | VerifierError::NotANumber
+                | VerifierError::UnsupportedNumber,
             ) => self.pace.answered(now),
         }
         if self.silence.answered(now) {
