@@ -1,6 +1,6 @@
-//! Calls a second to a verifier that throttles: what it took of late, a little less with each refusal, a little more as
-//! long as there is none (additive increase, multiplicative decrease). Without a refusal for a while there is no limit.
-//! Pure: what happened and when goes in.
+//! Calls a second to a verifier that throttles. A refusal lowers the rate, though never below what the verifier took of
+//! late; without one it grows, and ever faster. Without a refusal for a while there is no limit. Pure: what happened and
+//! when goes in.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
 //! The circuit breaker in front of a verifier that gives no answers: closed or open, with single trials while it is open.
-//! Pure: what happened and when goes in. Any answer closes it, a refusal too; only silence opens it.
+//! Any answer closes it, a refusal too; only silence opens it.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};

@@ -99,8 +99,8 @@ async fn offer(guard: &Arc<Guard>, (per_second, seconds): (u32, u32)) {
     }
 }
 
-/// R40, R46: what is lost to a verifier that falls silent is a second's worth of calls and a few trials, however long it
-/// is silent.
+/// R40, R46: what is lost to a verifier that falls silent is a second's worth of calls, and one trial at a time with a
+/// growing pause between, however long it is silent: here some 152 of 1,800.
 #[tokio::test(start_paused = true)]
 async fn a_silent_verifier_gets_a_seconds_calls_and_single_trials() {
     let (vendor, guard) = guarded(Conduct::Answers);
