@@ -1,5 +1,6 @@
 //! The suite on Postgres, directly and as if through a transaction pooler, and what only Postgres can suffer.
 
+mod dead_connections;
 mod deployment;
 mod faults;
 mod load;
