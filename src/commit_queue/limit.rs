@@ -20,10 +20,6 @@ const TICK: Duration = Duration::from_millis(10);
 /// Fewer would leave batches small and the database idle.
 const LEAST: usize = 64;
 
-/// Nor fewer than end in so many intervals, which is a fifth of a second. Where what is turned away keeps the processor
-/// busy, each login takes that long however few there are, and fewer would only be fewer.
-const INTERVALS_UNDER_WAY: usize = 2;
-
 /// What is left of the limit after an interval, in parts of 256: the delay decides in between.
 const SLOWEST_DECREASE: u128 = 224;
 const FASTEST_DECREASE: u128 = 128;
@@ -35,8 +31,6 @@ pub(super) struct DelayLimit {
     taken: AtomicUsize,
     /// Of the logins whose batch set out in this interval, the one that waited least, microseconds.
     least_wait_us: AtomicU64,
-    /// Logins that ended in this interval.
-    ended: AtomicUsize,
     /// A login was refused in this interval.
     reached: AtomicBool,
 }
@@ -48,7 +42,6 @@ impl DelayLimit {
             limit: AtomicUsize::new(most),
             taken: AtomicUsize::new(0),
             least_wait_us: AtomicU64::new(u64::MAX),
-            ended: AtomicUsize::new(0),
             reached: AtomicBool::new(false),
         }
     }
@@ -66,7 +59,6 @@ impl DelayLimit {
 
     pub fn give_back(&self) {
         self.taken.fetch_sub(1, Ordering::Relaxed);
-        self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn has_room(&self) -> bool {
@@ -98,12 +90,11 @@ impl DelayLimit {
             micros => Duration::from_micros(micros),
         };
         let reached = self.reached.swap(false, Ordering::Relaxed);
-        let least = LEAST.max(self.ended.swap(0, Ordering::Relaxed) * INTERVALS_UNDER_WAY);
         let (delay, limit) = (least_lag.max(least_wait), self.current());
         let limit = if delay > TARGET {
             let left = (256 * TARGET.as_micros() / delay.as_micros()).clamp(FASTEST_DECREASE, SLOWEST_DECREASE);
             let left = usize::try_from(left).unwrap_or(256);
-            (limit.min(self.taken()) * left / 256).max(least)
+            (limit.min(self.taken()) * left / 256).max(LEAST)
         } else if reached {
             limit + limit / 16 + 1
         } else {
@@ -167,19 +158,6 @@ mod tests {
         limit.waited(Duration::from_millis(1));
         limit.adjust(IN_TIME);
         assert_eq!(limit.current(), 4_096);
-    }
-
-    #[test]
-    fn it_leaves_room_for_what_ends_in_a_fifth_of_a_second() {
-        let limit = limit_of(4_096, 2_000);
-        for _ in 0..20 {
-            for _ in 0..400 {
-                limit.give_back();
-                limit.take();
-            }
-            limit.adjust(Duration::from_secs(1));
-        }
-        assert_eq!(limit.current(), 800);
     }
 
     #[test]
