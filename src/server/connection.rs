@@ -29,6 +29,9 @@ const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// that of many that come together few hold them at once: the allocator gives little back to the system later.
 const PARK_AFTER: Duration = Duration::from_millis(100);
 
+/// One that is in use is looked at less and less often, down to once in this time: a look costs as much as a small request.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// What all connections of a listener share.
 pub(super) struct Engine {
     pub(super) router: Router,
@@ -140,13 +143,15 @@ impl Engine {
 
 /// Returns once no request has begun between two looks, and none is under way.
 async fn idle_for_a_while(activity: &Activity) {
-    let mut before = None;
+    let (mut pause, mut before) = (PARK_AFTER, None);
     loop {
-        tokio::time::sleep(PARK_AFTER).await;
+        tokio::time::sleep(pause).await;
         let now = activity.idle_after();
         if now.is_some() && now == before {
             return;
         }
+        let in_use = now.is_none() || before.is_some();
+        pause = if in_use { (pause * 2).min(LONGEST_PAUSE) } else { PARK_AFTER };
         before = now;
     }
 }
