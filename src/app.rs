@@ -21,7 +21,7 @@ use crate::ids::ClientId;
 use crate::keys::{self, Keys, KeysError, Timing};
 use crate::limits::Limits;
 use crate::limits::budget::Budget;
-use crate::login::{Login, Rules, Twins};
+use crate::login::{Login, Rules, InFlight};
 use crate::readiness::{Readiness, Watched};
 use crate::session::{self, Sessions};
 use crate::settings::{DatabaseKind, Environment, Provider, Settings};
@@ -150,7 +150,7 @@ impl App {
                 repeats_answers: settings.login.retry_window_seconds > 0,
             },
             tasks: TaskTracker::new(),
-            twins: Twins::default(),
+            in_flight: InFlight::default(),
         };
         let http = Shared {
             login: Arc::new(login),

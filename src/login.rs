@@ -49,7 +49,7 @@ pub struct Login {
     pub rules: Rules,
     /// Logins under way; a drain waits for them.
     pub tasks: TaskTracker,
-    pub twins: Twins,
+    pub in_flight: InFlight,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -157,15 +157,14 @@ impl LoginError {
     }
 }
 
-/// The logins under way whose answer an equal one may share: same token, same app, same device.
+/// The logins in flight, by their access token: a token is at the verifier at most once at a time.
 #[derive(Default)]
-pub struct Twins(Mutex<HashMap<TwinKey, Procedure>>);
+pub struct InFlight(Mutex<HashMap<ReplayKey, InFlightLogin>>);
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct TwinKey {
-    token: ReplayKey,
+struct InFlightLogin {
     client_id: ClientId,
     device_fingerprint: String,
+    procedure: Procedure,
 }
 
 impl Login {
@@ -181,29 +180,29 @@ impl Login {
         Ok(UnderWay { login: Arc::clone(self), procedure, is_twin, trace, deadline })
     }
 
+    /// A request whose token is in flight already makes no call. From the same application and device it shares the
+    /// answer; from another one it waits for the end and is refused.
     fn join_or_start(self: &Arc<Self>, request: LoginRequest) -> Result<(Procedure, bool), Arc<LoginError>> {
-        if !self.rules.repeats_answers {
+        let Some(token) = self.verifier.replay_key(&request.access_token) else {
             return Ok((self.start(request, None)?, false));
-        }
-        let key = TwinKey {
-            token: request.access_token.replay_key(),
-            client_id: request.app.client_id.clone(),
-            device_fingerprint: request.device.fingerprint.clone(),
         };
-        let mut twins = self.twins.lock();
-        if let Some(twin) = twins.get(&key) {
-            return Ok((twin.clone(), true));
+        let mut in_flight = self.in_flight.lock();
+        if let Some(first) = in_flight.get(&token) {
+            let shares = self.rules.repeats_answers && first.is_of(&request);
+            let first = first.procedure.clone();
+            return Ok((if shares { first } else { refused_after(first) }, true));
         }
-        let procedure = self.start(request, Some(key.clone()))?;
-        twins.insert(key, procedure.clone());
+        let (client_id, device_fingerprint) = (request.app.client_id.clone(), request.device.fingerprint.clone());
+        let procedure = self.start(request, Some(token))?;
+        in_flight.insert(token, InFlightLogin { client_id, device_fingerprint, procedure: procedure.clone() });
         Ok((procedure, false))
     }
 
-    fn start(self: &Arc<Self>, request: LoginRequest, key: Option<TwinKey>) -> Result<Procedure, Arc<LoginError>> {
+    fn start(self: &Arc<Self>, request: LoginRequest, token: Option<ReplayKey>) -> Result<Procedure, Arc<LoginError>> {
         let ticket = self.commit_queue.admit().map_err(|refused| Arc::new(refused.into()))?;
         let login = Arc::clone(self);
         let task = async move {
-            let _registered = Registered { twins: &login.twins, key };
+            let _registered = Registered { in_flight: &login.in_flight, token };
             let mut reached = Reached::default();
             let outcome = login.run(ticket, request, &mut reached).await.map_err(Arc::new);
             Ended { outcome, reached }
@@ -283,11 +282,12 @@ impl Login {
         let now = self.clock.now();
         let id = SessionId::new(now);
         let registers = request.app.auto_register.unwrap_or(self.rules.auto_register);
-        let repeatable = self.rules.repeats_answers && verified.replay_key.is_some();
+        let replay_key = self.verifier.replay_key(&request.access_token);
+        let repeatable = self.rules.repeats_answers && replay_key.is_some();
         NewSession {
             id,
             token_hash: token.hash(),
-            replay_key: verified.replay_key,
+            replay_key,
             phone_index: self.vault.phone_index(&verified.number),
             candidate: registers.then(|| {
                 let id = UserId::new(now);
@@ -302,29 +302,48 @@ impl Login {
     }
 }
 
-impl Twins {
-    fn lock(&self) -> MutexGuard<'_, HashMap<TwinKey, Procedure>> {
+/// What another client or device gets that sends the token of `first` meanwhile. Where `first` did not spend the token,
+/// what stopped it stops this one, too.
+fn refused_after(first: Procedure) -> Procedure {
+    let refuse = |first: Arc<Ended>| {
+        let error = match &first.outcome {
+            Err(error) if error.token_state() == TokenState::Unspent => Arc::clone(error),
+            _ => Arc::new(LoginError::TokenReplayed),
+        };
+        Arc::new(Ended { outcome: Err(error), reached: Reached::default() })
+    };
+    first.map(refuse).boxed().shared()
+}
+
+impl InFlight {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ReplayKey, InFlightLogin>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Takes a procedure out of the twins when it ends, however it ends.
+impl InFlightLogin {
+    fn is_of(&self, request: &LoginRequest) -> bool {
+        self.client_id == request.app.client_id && self.device_fingerprint == request.device.fingerprint
+    }
+}
+
+/// Takes a login out of those in flight when it ends, however it ends.
 struct Registered<'a> {
-    twins: &'a Twins,
-    key: Option<TwinKey>,
+    in_flight: &'a InFlight,
+    token: Option<ReplayKey>,
 }
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
-        if let Some(key) = &self.key {
-            self.twins.lock().remove(key);
+        if let Some(token) = &self.token {
+            self.in_flight.lock().remove(token);
         }
     }
 }
 
-impl std::fmt::Debug for Twins {
+impl std::fmt::Debug for InFlight {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Twins({})", self.lock().len())
+        write!(f, "InFlight({})", self.lock().len())
     }
 }
 

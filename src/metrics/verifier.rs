@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use super::{OK, OutcomeLabels, outcomes};
-use crate::verifier::{AccessToken, CallContext, PhoneNumberVerifier, Verified, VerifierError};
+use crate::verifier::{AccessToken, CallContext, PhoneNumberVerifier, ReplayKey, Verified, VerifierError};
 
 /// Around the 100 to 300 ms of `GetMobile`, up to the default of `verifier.aliyun.timeout_ms`, seconds.
 const DURATIONS: [f64; 10] = [0.01, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0];
@@ -87,6 +87,10 @@ impl PhoneNumberVerifier for MeteredVerifier {
             metrics.billed.inc();
         }
         result
+    }
+
+    fn replay_key(&self, token: &AccessToken) -> Option<ReplayKey> {
+        self.verifier.replay_key(token)
     }
 }
 

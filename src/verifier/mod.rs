@@ -23,6 +23,12 @@ use crate::trace::TraceContext;
 #[async_trait]
 pub trait PhoneNumberVerifier: Send + Sync {
     async fn verify(&self, token: &AccessToken, call: &CallContext) -> Result<Verified, VerifierError>;
+
+    /// Guards against a second use of the token, in flight and in our own store; `None` only for the sandbox's
+    /// repeatable example.
+    fn replay_key(&self, token: &AccessToken) -> Option<ReplayKey> {
+        Some(token.replay_key())
+    }
 }
 
 /// What a call is told by, here and at the verifier.
@@ -38,8 +44,6 @@ pub struct CallContext {
 #[derive(Debug)]
 pub struct Verified {
     pub number: PhoneNumber,
-    /// Guards against a second use of the token in our own store; `None` only for the sandbox's repeatable example.
-    pub replay_key: Option<ReplayKey>,
 }
 
 /// A token from Alibaba Cloud's client SDK: 1 to 4096 visible ASCII characters (0x21 to 0x7E). It is worth a login

@@ -169,7 +169,7 @@ impl PhoneNumberVerifier for AliyunVerifier {
             verifier.outcome = result.as_ref().map_or_else(VerifierError::kind, |_| "verified"),
             "GetMobile ended"
         );
-        result.map(|number| Verified { number, replay_key: Some(token.replay_key()) })
+        result.map(|number| Verified { number })
     }
 }
 

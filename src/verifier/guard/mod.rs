@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
-use super::{AccessToken, CallContext, PhoneNumberVerifier, Verified, VerifierError};
+use super::{AccessToken, CallContext, PhoneNumberVerifier, ReplayKey, Verified, VerifierError};
 use pace::Pace;
 use silence::Silence;
 
@@ -129,6 +129,10 @@ impl PhoneNumberVerifier for Guard {
         let verified = self.call(token, call, began).await;
         self.note(&verified);
         verified
+    }
+
+    fn replay_key(&self, token: &AccessToken) -> Option<ReplayKey> {
+        self.verifier.replay_key(token)
     }
 }
 

@@ -48,13 +48,13 @@ impl Vendor {
         used.1 <= quota
     }
 
-    async fn number(&self, token: &AccessToken) -> Verified {
+    async fn number(&self) -> Verified {
         self.taken.fetch_add(1, Ordering::Relaxed);
         sleep(Duration::from_millis(150)).await;
         // The answer has arrived, and is not read yet.
         sleep(Duration::from_millis(50)).await;
         let number = PhoneNumber::from_national("13900001234").unwrap();
-        Verified { number, replay_key: Some(token.replay_key()) }
+        Verified { number }
     }
 }
 
@@ -64,12 +64,12 @@ impl PhoneNumberVerifier for Vendor {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let conduct = *self.conduct.lock().unwrap();
         match conduct {
-            Conduct::Answers => Ok(self.number(token).await),
+            Conduct::Answers => Ok(self.number().await),
             Conduct::Silent => {
                 sleep(Duration::from_secs(5)).await;
                 Err(VerifierError::NoAnswer { reason: "not complete".to_owned(), source: None })
             }
-            Conduct::Takes(quota) if self.takes(quota) => Ok(self.number(token).await),
+            Conduct::Takes(quota) if self.takes(quota) => Ok(self.number().await),
             Conduct::Takes(_) => {
                 sleep(Duration::from_millis(10)).await;
                 Err(VerifierError::Throttled { reason: "Throttling.User".to_owned() })
