@@ -21,7 +21,7 @@ use crate::ids::ClientId;
 use crate::keys::{self, Keys, KeysError, Timing};
 use crate::limits::Limits;
 use crate::limits::budget::Budget;
-use crate::login::{Login, Rules, InFlight};
+use crate::login::{InFlight, Login, Rules};
 use crate::readiness::{Readiness, Watched};
 use crate::session::{self, Sessions};
 use crate::settings::{DatabaseKind, Environment, Provider, Settings};
@@ -205,7 +205,7 @@ impl App {
             tokio::spawn(async move { role.keep_fresh().await });
         }
         tokio::spawn(async move { keys.keep_fresh(&clock).await });
-        tokio::spawn(housekeeping::keep_clean(watched.store, watched.clock));
+        tokio::spawn(housekeeping::keep_clean(watched.store, watched.clock, self.http.sessions.rules));
         tokio::spawn(async move { readiness.watch().await });
     }
 

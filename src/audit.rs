@@ -1,4 +1,4 @@
-//! The audit stream: one event for every login attempt and every administrative act, with who, whom and how it ended.
+//! The audit stream: one event for every login attempt, every use of a session and every administrative act, with who, whom and how it ended.
 //!
 //! An event is a line of the log under the target [`TARGET`]. `telemetry` lets that through whatever `RUST_LOG` says and
 //! keeps room for it while nobody reads. This must not know what leads to an event, nor how a line is made.
@@ -23,6 +23,12 @@ static EVENTS: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     LogIn,
+    /// The answer of a login, given once more because it was lost.
+    RepeatLogIn,
+    RefreshSession,
+    LogOut,
+    /// A token that had been replaced came again.
+    EndReusedSession,
     IssueTenantToken,
     IssueTicket,
     RedeemTicket,
@@ -45,6 +51,10 @@ impl Act {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::LogIn => "login",
+            Self::RepeatLogIn => "login.repeat",
+            Self::RefreshSession => "session.refresh",
+            Self::LogOut => "session.log_out",
+            Self::EndReusedSession => "session.reuse",
             Self::IssueTenantToken => "tenant_token.issue",
             Self::IssueTicket => "ticket.issue",
             Self::RedeemTicket => "ticket.redeem",

@@ -36,6 +36,14 @@ uuid_id! {
     SessionId
 }
 
+impl SessionId {
+    /// No id that was made at this time or later is smaller, and none that was made before is greater.
+    pub fn first_at(at: OffsetDateTime) -> Self {
+        let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid())
+    }
+}
+
 /// An application's id: 1 to 64 characters of `[A-Za-z0-9_-]` (the vendor's samples have 32 of `[A-Za-z0-9]`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(String);

@@ -33,7 +33,7 @@ use crate::trace::{Kind, Trace};
 use crate::vault::Vault;
 use crate::verifier::{AccessToken, CallContext, PhoneNumberVerifier, ReplayKey, TokenState, Verified, VerifierError};
 
-pub use self::under_way::{Stages, Subject, UnderWay};
+pub use self::under_way::{OpenedSession, Stages, Subject, UnderWay};
 
 /// The capabilities a login needs, and the rules it follows.
 pub struct Login {

@@ -11,7 +11,9 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::apps::Apps;
+use crate::audit::{Act, Event};
 use crate::clock::{Clock, ClockTrust};
+use crate::error_code::SUCCESS;
 use crate::id_token::{IdTokens, Subject};
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::keys::SigningKeyError;
@@ -96,7 +98,14 @@ pub struct Refreshed {
     pub session_token: SessionToken,
     pub expires_in_seconds: u64,
     pub id_token: String,
-    pub user_id: UserId,
+    pub owner: Owner,
+}
+
+/// Whose session it was.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner {
+    pub session: SessionId,
+    pub user: UserId,
 }
 
 /// A live session and its user's number.
@@ -129,9 +138,9 @@ impl Sessions {
             return Err(SessionError::ClockOff);
         }
         let now = self.clock.now();
-        let live = self.find_live(SessionKey::Token(token.hash()), bearer, now).await?;
+        let live = self.find_live(token, bearer, now).await?;
         let session_token = match &live.session.superseded {
-            Some(superseded) => self.successor(&live.session, superseded, token, now)?,
+            Some(superseded) => self.successor(&live.session, superseded, token)?,
             None if self.rules.rotate_on_refresh => self.rotate(&live.session, token, bearer, now).await?,
             None => {
                 self.note_use(&live.session, now).await?;
@@ -144,36 +153,30 @@ impl Sessions {
         Ok(Refreshed {
             expires_in_seconds: grant.expires_in_seconds(now),
             id_token,
-            user_id: grant.user.id,
+            owner: Owner { session: grant.session_id, user: grant.user.id },
             session_token: grant.session_token,
         })
     }
 
     /// Ends the session of a token. Fine with one that has ended already, by whatever way.
-    pub async fn log_out(&self, token: &SessionToken, bearer: Bearer<'_>) -> Result<SessionId, SessionError> {
+    pub async fn log_out(&self, token: &SessionToken, bearer: Bearer<'_>) -> Result<Owner, SessionError> {
         let now = self.clock.now();
-        let session = self.find(SessionKey::Token(token.hash()), now).await?;
+        let session = self.find_by_token(token, now).await?;
         check_bearer(&session, bearer)?;
         if session.expires_at <= now {
             return Err(SessionError::Invalid(Dead::Expired));
-        }
-        if let Some(superseded) = &session.superseded {
-            self.check_grace(&session, superseded, now)?;
         }
         self.store.revoke_session(session.id, now).await?;
         if session.revoked_at.is_none() {
             self.counters.revoked.inc();
         }
-        Ok(session.id)
+        Ok(Owner { session: session.id, user: session.user.profile.id })
     }
 
     /// The live session of a token, its use noted: for a ticket.
     pub async fn authenticate(&self, token: &SessionToken, bearer: Bearer<'_>) -> Result<Live, SessionError> {
         let now = self.clock.now();
-        let live = self.find_live(SessionKey::Token(token.hash()), bearer, now).await?;
-        if let Some(superseded) = &live.session.superseded {
-            self.check_grace(&live.session, superseded, now)?;
-        }
+        let live = self.find_live(token, bearer, now).await?;
         self.note_use(&live.session, now).await?;
         Ok(live)
     }
@@ -234,8 +237,49 @@ impl Sessions {
         found.ok_or(SessionError::Invalid(Dead::Unknown))
     }
 
-    async fn find_live(&self, key: SessionKey, bearer: Bearer<'_>, now: OffsetDateTime) -> Result<Live, SessionError> {
-        let session = self.find(key, now).await?;
+    /// The session of a token. A token that was replaced, be it long ago, and comes again is in two hands: nobody can
+    /// tell which of them is the owner's, so the session ends (RFC 9700, 4.14.2). Only the token before the current one
+    /// is let through for the grace: an answer with its successor may have been lost.
+    async fn find_by_token(&self, token: &SessionToken, now: OffsetDateTime) -> Result<StoredSession, SessionError> {
+        let count_newer_to = self.rules.max_per_user;
+        let session = match self.store.find_session(SessionKey::Token(token.hash()), now, count_newer_to).await? {
+            Some(session) => {
+                let in_grace = |superseded: &Superseded| now - superseded.rotated_at <= self.rules.rotation_grace;
+                // Another replica's clock may be a little ahead: a rotation in the future is one of just now.
+                if session.superseded.as_ref().is_none_or(in_grace) {
+                    return Ok(session);
+                }
+                session
+            }
+            None => self.find(SessionKey::Family(token.family()), now).await?,
+        };
+        // A dead session has nothing to end, and says itself why it is dead.
+        liveness(&session, self.rules.max_per_user, now)?;
+        self.store.revoke_session(session.id, now).await?;
+        self.counters.reused.inc();
+        tracing::warn!(
+            event = "reuse",
+            session.id = %session.id,
+            user.id = %session.user.profile.id,
+            "a session token was used again after its rotation: the session is ended"
+        );
+        let event = Event {
+            app: Some(session.client_id),
+            user: Some(session.user.profile.id),
+            session: Some(session.id),
+            ..Event::of(Act::EndReusedSession)
+        };
+        event.record(SUCCESS);
+        Err(SessionError::Invalid(Dead::Reused))
+    }
+
+    async fn find_live(
+        &self,
+        token: &SessionToken,
+        bearer: Bearer<'_>,
+        now: OffsetDateTime,
+    ) -> Result<Live, SessionError> {
+        let session = self.find_by_token(token, now).await?;
         check_bearer(&session, bearer)?;
         self.live(session, now).await
     }
@@ -265,54 +309,35 @@ impl Sessions {
         bearer: Bearer<'_>,
         now: OffsetDateTime,
     ) -> Result<SessionToken, SessionError> {
-        let successor = SessionToken::generate();
+        let successor = token.successor();
         let rotation = Rotation {
             id: session.id,
             current: token.hash(),
             successor: successor.hash(),
             successor_sealed: self.vault.seal_successor(token, session.id, &successor),
+            family: token.family(),
             at: now,
         };
         if self.store.rotate_session(&rotation).await? {
             return Ok(successor);
         }
-        let lost = self.find_live(SessionKey::Token(token.hash()), bearer, now).await?;
+        let lost = self.find_live(token, bearer, now).await?;
         match &lost.session.superseded {
-            Some(superseded) => self.successor(&lost.session, superseded, token, now),
+            Some(superseded) => self.successor(&lost.session, superseded, token),
             // Neither rotated by somebody else nor by us: it was revoked in between.
             None => Err(SessionError::Invalid(Dead::Revoked)),
         }
     }
 
-    /// The one successor of a token that was replaced, within the grace.
+    /// The one successor of a token that was replaced within the grace.
     fn successor(
         &self,
         session: &StoredSession,
         superseded: &Superseded,
         token: &SessionToken,
-        now: OffsetDateTime,
     ) -> Result<SessionToken, SessionError> {
-        self.check_grace(session, superseded, now)?;
-        Ok(self.vault.open_successor(token, session.id, &superseded.successor_sealed)?)
-    }
-
-    fn check_grace(
-        &self,
-        session: &StoredSession,
-        superseded: &Superseded,
-        now: OffsetDateTime,
-    ) -> Result<(), SessionError> {
-        // Another replica's clock may be a little ahead: a rotation in the future is one of just now.
-        if now - superseded.rotated_at <= self.rules.rotation_grace {
-            return Ok(());
-        }
-        tracing::warn!(
-            event = "reuse",
-            session.id = %session.id,
-            user.id = %session.user.profile.id,
-            "a session token was used again after its rotation"
-        );
-        Err(SessionError::Invalid(Dead::Reused))
+        let sealed = superseded.successor_sealed.as_ref().ok_or(SessionError::Invalid(Dead::Reused))?;
+        Ok(self.vault.open_successor(token, session.id, sealed)?)
     }
 }
 

@@ -7,6 +7,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 /// Length in characters; 62 symbols each make log2(62^32) = 190.5 bits.
 pub const LENGTH: usize = 32;
 
+/// The characters that all tokens of one session share once it is rotated: 71 random bits. The 20 behind them have 119.
+const FAMILY_LENGTH: usize = 12;
+
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 /// Bytes at and above this are thrown away: 248 = 4 · 62, so that every symbol is equally likely.
@@ -19,6 +22,10 @@ pub struct SessionToken(String);
 /// SHA-256 of a [`SessionToken`]: what the store keeps. A plain hash does, since 190 random bits cannot be guessed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenHash(pub [u8; 32]);
+
+/// SHA-256 of what all tokens of one session begin with. Only who had one of them can present another with it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FamilyHash(pub [u8; 32]);
 
 impl SessionToken {
     /// Draws a token from the operating system's random source.
@@ -34,8 +41,17 @@ impl SessionToken {
         (text.len() == LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric())).then(|| Self(text.to_owned()))
     }
 
+    /// Draws the token that is to replace this one, of the same family.
+    pub fn successor(&self) -> Self {
+        Self(format!("{}{}", &self.0[..FAMILY_LENGTH], random_alphanumeric(LENGTH - FAMILY_LENGTH)))
+    }
+
     pub fn hash(&self) -> TokenHash {
         TokenHash(sha256(self.0.as_bytes()))
+    }
+
+    pub fn family(&self) -> FamilyHash {
+        FamilyHash(sha256(&self.0.as_bytes()[..FAMILY_LENGTH]))
     }
 
     /// The token itself, for its owner's answer and nothing else.
@@ -47,6 +63,12 @@ impl SessionToken {
 impl fmt::Debug for SessionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionToken(…)")
+    }
+}
+
+impl fmt::Debug for FamilyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FamilyHash(…)")
     }
 }
 

@@ -111,11 +111,14 @@ impl Tenants {
     ) -> Result<(Secret, UserId), TenantError> {
         let live = self.sessions.authenticate(token, bearer).await?;
         let (ticket, now) = (Secret::generate_ticket(), self.clock.now());
+        // A tenant that names the application means its own.
+        let redeemable_by = bearer.client_id.map(|_| tenant.clone());
         let row = NewTicket {
             ticket_hash: hash(ticket.expose()),
             session_id: live.session.id,
             client_id: tenant.clone(),
             device_fingerprint: bearer.device_fingerprint.to_owned(),
+            redeemable_by,
             created_at: now,
             expires_at: now + TICKET_TTL,
         };
@@ -125,17 +128,23 @@ impl Tenants {
 
     /// The user of a ticket; session and user are looked at again. Using the ticket up comes last, so that trouble on
     /// the way there leaves it good: of concurrent calls, whoever uses it up has everything to answer with.
-    pub async fn redeem_ticket(&self, ticket: &str, device_fingerprint: &str) -> Result<Live, TenantError> {
-        const NOT_GOOD: TenantError = TenantError::InvalidTicket("unknown, used, expired or of another device");
+    pub async fn redeem_ticket(
+        &self,
+        tenant: &ClientId,
+        ticket: &str,
+        device_fingerprint: &str,
+    ) -> Result<Live, TenantError> {
+        const NOT_GOOD: TenantError =
+            TenantError::InvalidTicket("unknown, used, expired, or of another device or tenant");
         let (ticket, now) = (hash(ticket), self.clock.now());
-        let session = self.store.find_ticket(&ticket, device_fingerprint, now).await?.ok_or(NOT_GOOD)?;
+        let session = self.store.find_ticket(&ticket, device_fingerprint, tenant, now).await?.ok_or(NOT_GOOD)?;
         let live = match self.sessions.find_live_by_id(session).await {
             Err(SessionError::Invalid(_) | SessionError::UserDisabled) => {
                 return Err(TenantError::InvalidTicket("its session has ended"));
             }
             live => live?,
         };
-        self.store.use_ticket(&ticket, device_fingerprint, now).await?.ok_or(NOT_GOOD)?;
+        self.store.use_ticket(&ticket, device_fingerprint, tenant, now).await?.ok_or(NOT_GOOD)?;
         Ok(live)
     }
 

@@ -18,9 +18,10 @@ use super::error::Failure;
 use crate::audit::{Act, Actor, Event};
 use crate::client_address::ClientAddress;
 use crate::error_code::{ErrorCode, SUCCESS};
-use crate::ids::{ClientId, RequestId, UserId};
+use crate::ids::{ClientId, RequestId, SessionId, UserId};
 use crate::login::{Login, UnderWay};
 use crate::phone_number::PhoneNumber;
+use crate::session::Owner;
 use crate::trace::{Trace, TraceId};
 
 /// The outcome of a request whose client was gone before a login began, or before a tenant's act had ended.
@@ -42,6 +43,7 @@ struct Found {
     app: Option<ClientId>,
     tenant: Option<ClientId>,
     user: Option<UserId>,
+    session: Option<SessionId>,
     number: Option<PhoneNumber>,
     login: Option<UnderWay>,
 }
@@ -59,6 +61,11 @@ impl Findings {
 
     pub fn user(&self, id: UserId) {
         self.lock().user = Some(id);
+    }
+
+    pub fn owner(&self, owner: Owner) {
+        let mut found = self.lock();
+        (found.session, found.user) = (Some(owner.session), Some(owner.user));
     }
 
     pub fn number(&self, number: &PhoneNumber) {
@@ -120,7 +127,7 @@ impl Entry {
             trace_id: extensions.get::<Trace>().map(Trace::id),
             ..Event::of(route.act)
         };
-        if route.act == Act::LogIn {
+        if matches!(route.act, Act::LogIn | Act::RefreshSession | Act::LogOut) {
             event.app = claimed_client_id(headers);
             event.fingerprint = claimed_fingerprint(headers).map(|text| route.login.vault.fingerprint_hash(text));
         }
@@ -139,11 +146,16 @@ impl Drop for Entry {
         event.app = found.app.take().or(event.app.take());
         event.actor = found.tenant.take().map(Actor::Tenant);
         event.user = found.user.take();
+        event.session = found.session.take();
         event.number = found.number.take();
         if let Some(subject) = login.as_ref().and_then(UnderWay::subject) {
             event.number = subject.number.cloned();
-            event.user = subject.user.map(|(id, _)| id);
-            event.new_user = subject.user.map(|(_, new)| new);
+            event.user = subject.opened.map(|opened| opened.owner.user);
+            event.session = subject.opened.map(|opened| opened.owner.session);
+            event.new_user = subject.opened.map(|opened| opened.new_user);
+            if subject.opened.is_some_and(|opened| opened.repeated) {
+                event.act = Act::RepeatLogIn;
+            }
         }
         event.record(self.outcome);
     }

@@ -93,15 +93,19 @@ type Http = Arc<Shared>;
 fn routes() -> [Route; 14] {
     [
         Route::post(LOGIN_PATH, login::log_in, &sdk::LOG_IN).audited(Act::LogIn),
-        Route::post("/api/v2/sdk/sso/session-token/id-token", session::refresh, &sdk::REFRESH),
-        Route::get("/api/v2/sdk/logout", session::log_out, &sdk::LOG_OUT_BY_GET).not_by_head("GET,POST"),
-        Route::post("/api/v2/sdk/logout", session::log_out, &sdk::LOG_OUT_BY_POST),
+        Route::post("/api/v2/sdk/sso/session-token/id-token", session::refresh, &sdk::REFRESH)
+            .audited(Act::RefreshSession),
+        Route::get("/api/v2/sdk/logout", session::log_out, &sdk::LOG_OUT_BY_GET)
+            .audited(Act::LogOut)
+            .not_by_head("GET,POST"),
+        Route::post("/api/v2/sdk/logout", session::log_out, &sdk::LOG_OUT_BY_POST).audited(Act::LogOut),
         Route::post(TENANT_TOKEN_PATH, tenant_token::issue, &services::TOKEN).audited(Act::IssueTenantToken),
         Route::post("/api/v2/tenant/sso/session-token/sso-ticket", tenant::issue_ticket, &services::ISSUE_TICKET)
             .audited(Act::IssueTicket),
         Route::post("/api/v2/tenant/sso/sso-ticket/verify", tenant::redeem_ticket, &services::REDEEM_TICKET)
             .audited(Act::RedeemTicket),
-        Route::post("/api/v2/tenant/sso/session-token/refresh", tenant::refresh, &services::REFRESH),
+        Route::post("/api/v2/tenant/sso/session-token/refresh", tenant::refresh, &services::REFRESH)
+            .audited(Act::RefreshSession),
         Route::put("/api/v2/tenant/users/{user_id}/disable", tenant::disable_user, &users::DISABLE)
             .audited(Act::DisableUser),
         Route::put("/api/v2/tenant/users/{user_id}/enable", tenant::enable_user, &users::ENABLE)

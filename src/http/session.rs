@@ -1,5 +1,6 @@
 //! What a device does with its session_token: a new id_token, and logging out.
 
+use axum::Extension;
 use axum::extract::{FromRequestParts, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::request::Parts;
@@ -9,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Http;
+use super::audit::Findings;
 use super::device::{DeviceHeaders, SdkApp, is_blank, only};
 use super::error::Failure;
 use super::json::secret_json;
@@ -52,8 +54,9 @@ pub(super) struct RefreshAnswer<'a> {
     id_token: &'a str,
 }
 
-pub(super) fn refresh_answer(refreshed: &Refreshed) -> Response {
-    tracing::Span::current().record("user.id", tracing::field::display(refreshed.user_id));
+pub(super) fn refresh_answer(refreshed: &Refreshed, findings: &Findings) -> Response {
+    tracing::Span::current().record("user.id", tracing::field::display(refreshed.owner.user));
+    findings.owner(refreshed.owner);
     secret_json(&RefreshAnswer {
         session_token: refreshed.session_token.expose(),
         expire: refreshed.expires_in_seconds,
@@ -64,22 +67,24 @@ pub(super) fn refresh_answer(refreshed: &Refreshed) -> Response {
 /// `POST /api/v2/sdk/sso/session-token/id-token`
 pub async fn refresh(
     State(http): State<Http>,
+    Extension(findings): Extension<Findings>,
     DeviceHeaders(device): DeviceHeaders,
     SdkApp(app): SdkApp,
     SessionTokenHeader(token): SessionTokenHeader,
 ) -> Result<Response, Failure> {
     let bearer = Bearer { client_id: Some(&app.client_id), device_fingerprint: &device.fingerprint };
-    Ok(refresh_answer(&http.sessions.refresh(&token, bearer).await?))
+    Ok(refresh_answer(&http.sessions.refresh(&token, bearer).await?, &findings))
 }
 
 /// `GET` or `POST /api/v2/sdk/logout`
 pub async fn log_out(
     State(http): State<Http>,
+    Extension(findings): Extension<Findings>,
     DeviceHeaders(device): DeviceHeaders,
     SdkApp(app): SdkApp,
     SessionTokenHeader(token): SessionTokenHeader,
 ) -> Result<Response, Failure> {
     let bearer = Bearer { client_id: Some(&app.client_id), device_fingerprint: &device.fingerprint };
-    http.sessions.log_out(&token, bearer).await?;
+    findings.owner(http.sessions.log_out(&token, bearer).await?);
     Ok([(CACHE_CONTROL, HeaderValue::from_static("no-store"))].into_response())
 }

@@ -156,10 +156,10 @@ pub(super) struct TicketUserAnswer<'a> {
 pub async fn redeem_ticket(
     State(http): State<Http>,
     Extension(findings): Extension<Findings>,
-    _: Tenant,
+    Tenant(tenant): Tenant,
     Json(body): Json<TicketBody>,
 ) -> Result<Response, Failure> {
-    let Live { session, number } = http.tenants.redeem_ticket(&body.ticket, &body.fingerprint).await?;
+    let Live { session, number } = http.tenants.redeem_ticket(&tenant, &body.ticket, &body.fingerprint).await?;
     let profile = session.user.profile;
     findings.user(profile.id);
     findings.number(&number);
@@ -174,8 +174,13 @@ pub async fn redeem_ticket(
 }
 
 /// `POST /api/v2/tenant/sso/session-token/refresh`
-pub async fn refresh(State(http): State<Http>, _: Tenant, Json(body): Json<SessionBody>) -> Result<Response, Failure> {
-    Ok(refresh_answer(&http.sessions.refresh(&body.token, body.bearer()).await?))
+pub async fn refresh(
+    State(http): State<Http>,
+    Extension(findings): Extension<Findings>,
+    _: Tenant,
+    Json(body): Json<SessionBody>,
+) -> Result<Response, Failure> {
+    Ok(refresh_answer(&http.sessions.refresh(&body.token, body.bearer()).await?, &findings))
 }
 
 /// `PUT /api/v2/tenant/users/{user_id}/disable`

@@ -8,9 +8,8 @@ use futures_util::future::{BoxFuture, Shared};
 
 use super::{LoggedIn, Login, LoginError};
 use crate::deadline::Deadline;
-use crate::ids::UserId;
 use crate::phone_number::PhoneNumber;
-use crate::session::Grant;
+use crate::session::{Grant, Owner};
 use crate::trace::{Kind, Trace};
 
 /// A login that has begun. It goes on whether somebody waits for it or not.
@@ -60,8 +59,16 @@ pub struct Stages {
 #[derive(Debug)]
 pub struct Subject<'a> {
     pub number: Option<&'a PhoneNumber>,
-    /// Only of a login that succeeded, with whether it made the user.
-    pub user: Option<(UserId, bool)>,
+    /// Only of a login that succeeded.
+    pub opened: Option<OpenedSession>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct OpenedSession {
+    pub owner: Owner,
+    pub new_user: bool,
+    /// An earlier login opened it, whose answer is given once more.
+    pub repeated: bool,
 }
 
 impl UnderWay {
@@ -99,13 +106,16 @@ impl UnderWay {
     /// `None` until it has ended.
     pub fn subject(&self) -> Option<Subject<'_>> {
         let Ended { outcome, reached } = &**self.procedure.peek()?;
-        let new_user = |signed_in: &SignedIn| signed_in.new_user && !self.is_twin;
         Some(match outcome {
-            Ok(signed_in) => Subject {
-                number: Some(&signed_in.grant.number),
-                user: Some((signed_in.grant.user.id, new_user(signed_in))),
+            Ok(SignedIn { grant, new_user, fresh }) => Subject {
+                number: Some(&grant.number),
+                opened: Some(OpenedSession {
+                    owner: Owner { session: grant.session_id, user: grant.user.id },
+                    new_user: *new_user && !self.is_twin,
+                    repeated: self.is_twin || !fresh,
+                }),
             },
-            Err(_) => Subject { number: reached.number.as_ref(), user: None },
+            Err(_) => Subject { number: reached.number.as_ref(), opened: None },
         })
     }
 }

@@ -37,6 +37,7 @@ pub struct SessionMetrics {
 pub struct SessionCounters {
     pub refreshed: Counter,
     pub revoked: Counter,
+    pub reused: Counter,
     pub answers_repeated: Counter,
 }
 
@@ -60,7 +61,7 @@ impl SessionMetrics {
 
     pub(super) fn register(&self, registry: &mut Registry) {
         let Self { batch_size, commit_duration, commits, opened, users_registered, counters, clients: _ } = self;
-        let SessionCounters { refreshed, revoked, answers_repeated } = counters;
+        let SessionCounters { refreshed, revoked, reused, answers_repeated } = counters;
         registry.register(
             "oneclick_users_registered",
             "Users who were registered by a login, by application",
@@ -74,6 +75,11 @@ impl SessionMetrics {
         registry.register("oneclick_sessions_opened", "Sessions that were opened", opened.clone());
         registry.register("oneclick_sessions_refreshed", "id_tokens for a session_token", refreshed.clone());
         registry.register("oneclick_sessions_revoked", "Sessions that were ended by logging out", revoked.clone());
+        registry.register(
+            "oneclick_sessions_reused",
+            "Sessions that were ended because a token that had been replaced came again",
+            reused.clone(),
+        );
         registry.register("oneclick_commit_batch_size", "Logins that were written together", batch_size.clone());
         registry.register(
             "oneclick_commit_duration_seconds",

@@ -100,6 +100,9 @@ pub trait Store: OpenSessions + ReserveCalls {
     /// The user's unexpired sessions, newest first, at most 100.
     async fn sessions_of_user(&self, id: UserId, now: OffsetDateTime) -> Result<Vec<SessionSummary>, StoreError>;
 
+    /// Takes away the sealed answers and successors that are dead, at most `limit` of each. Returns how many there were.
+    async fn forget_answers(&self, dead: &DeadAnswers, limit: u32) -> Result<u64, StoreError>;
+
     /// Deletes at most `limit` rows of each kind that nobody can need any more: expired tickets and tenant tokens, and
     /// sessions past the later of their expiry and two hours after they were opened, so that the replay guard outlives
     /// every access token. Returns how many rows went. Replicas that purge at once do not wait for each other.
@@ -163,19 +166,21 @@ pub trait Store: OpenSessions + ReserveCalls {
 
     async fn add_ticket(&self, ticket: &NewTicket) -> Result<(), StoreError>;
 
-    /// The session of an unused, unexpired ticket for this device.
+    /// The session of an unused, unexpired ticket for this device that this tenant may redeem.
     async fn find_ticket(
         &self,
         ticket: &TokenHash,
         device_fingerprint: &str,
+        tenant: &ClientId,
         now: OffsetDateTime,
     ) -> Result<Option<SessionId>, StoreError>;
 
-    /// Uses up an unexpired ticket for this device and returns its session; of concurrent uses, exactly one gets it.
+    /// Uses up what [`Store::find_ticket`] finds and returns its session; of concurrent uses, exactly one gets it.
     async fn use_ticket(
         &self,
         ticket: &TokenHash,
         device_fingerprint: &str,
+        tenant: &ClientId,
         now: OffsetDateTime,
     ) -> Result<Option<SessionId>, StoreError>;
 

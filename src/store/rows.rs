@@ -1,13 +1,14 @@
 //! What goes into a store and comes out of it: plain rows in the domain's own types. No SQL, no I/O.
 
 use std::fmt;
+use std::ops::Range;
 
 use time::OffsetDateTime;
 
 use super::StoreError;
 use crate::device::Device;
 use crate::ids::{ClientId, SessionId, UserId};
-use crate::session_token::TokenHash;
+use crate::session_token::{FamilyHash, TokenHash};
 use crate::verifier::ReplayKey;
 
 /// HMAC-SHA-256 of an E.164 number under the index key: finds a user without storing the number.
@@ -227,6 +228,8 @@ pub enum SessionKey {
     Id(SessionId),
     /// The hash of its session_token, or of the one before it where that was rotated.
     Token(TokenHash),
+    /// What every token of a session that was rotated begins with.
+    Family(FamilyHash),
     /// The access token that opened it.
     Replay(ReplayKey),
 }
@@ -255,8 +258,8 @@ pub struct StoredSession {
 #[derive(Debug, Clone)]
 pub struct Superseded {
     pub rotated_at: OffsetDateTime,
-    /// The token that came after, sealed under the one that was presented.
-    pub successor_sealed: Vec<u8>,
+    /// The token that came after, sealed under the one that was presented; `None` once nobody may ask for it any more.
+    pub successor_sealed: Option<Vec<u8>>,
 }
 
 /// A session_token to be replaced.
@@ -266,7 +269,16 @@ pub struct Rotation {
     pub current: TokenHash,
     pub successor: TokenHash,
     pub successor_sealed: Vec<u8>,
+    pub family: FamilyHash,
     pub at: OffsetDateTime,
+}
+
+/// Sealed answers and successors that nobody may ask for any more.
+#[derive(Debug, Clone)]
+pub struct DeadAnswers {
+    /// Answers of the sessions that were opened in this time.
+    pub opened: Range<OffsetDateTime>,
+    pub rotated_before: OffsetDateTime,
 }
 
 /// A session as an operator sees it.
@@ -300,6 +312,8 @@ pub struct NewTicket {
     /// The tenant that asked for it.
     pub client_id: ClientId,
     pub device_fingerprint: String,
+    /// The one tenant that may redeem it; `None`: every tenant.
+    pub redeemable_by: Option<ClientId>,
     pub created_at: OffsetDateTime,
     pub expires_at: OffsetDateTime,
 }

@@ -8,7 +8,7 @@ use oneclick_login::store::{App, AppKind};
 use oneclick_login::tenant::Secret;
 use serde_json::{Value, json};
 
-use crate::support::app::{Answer, SEED_TOKEN, TestApp, tenant_call, with_session};
+use crate::support::app::{Answer, DEMO_CLIENT_ID, SEED_TOKEN, TestApp, tenant_call, with_session};
 
 pub const TENANT: &str = "tenant-one";
 pub const TICKET: &str = "/api/v2/tenant/sso/session-token/sso-ticket";
@@ -93,6 +93,25 @@ async fn a_ticket_is_for_its_device_and_its_time() {
     let ticket = draw().await;
     app.clock.advance(Duration::from_secs(300));
     assert_eq!(call(&app, VERIFY, &bearer, &with_device("sso_ticket", &ticket)).await.error_code(), NO_TICKET);
+}
+
+#[tokio::test]
+async fn a_ticket_that_was_asked_for_with_a_client_id_is_for_the_tenant_that_asked() {
+    let app = TestApp::start().await;
+    let owner = bearer(&app).await;
+    let secret = register(&app, "another").await;
+    let other = super::tenant_token::request(&app, "another", secret.expose()).await.text("access_token");
+    let token = app.log_in(SEED_TOKEN).await.text("session_token");
+    for (client_id, redeemed_by_other) in [(None, 200), (Some(DEMO_CLIENT_ID), 400)] {
+        let mut body = with_device("session_token", &token);
+        if let Some(client_id) = client_id {
+            body["client_id"] = json!(client_id);
+        }
+        let ticket = with_device("sso_ticket", &call(&app, TICKET, &owner, &body).await.text("sso_ticket"));
+        assert_eq!(call(&app, VERIFY, &other, &ticket).await.status, redeemed_by_other);
+        let left_for_owner = if redeemed_by_other == 200 { 400 } else { 200 };
+        assert_eq!(call(&app, VERIFY, &owner, &ticket).await.status, left_for_owner);
+    }
 }
 
 #[tokio::test]

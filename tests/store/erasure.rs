@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use oneclick_login::device::Device;
 use oneclick_login::ids::UserId;
-use oneclick_login::session_token::TokenHash;
+use oneclick_login::session_token::{FamilyHash, TokenHash};
 use oneclick_login::store::{CandidateUser, NewSession, Outcome, Rotation, SessionKey, UserKey, UserStatus};
 use time::Duration;
 
@@ -23,8 +23,7 @@ async fn known_user(subject: &Subject) -> (UserId, NewSession) {
         ip: Some("192.0.2.77".parse().unwrap()),
     };
     let candidate = CandidateUser { id: UserId::new(now()), phone_sealed: vec![0xc1; 43] };
-    let session =
-        NewSession { device, candidate: Some(candidate), answer_sealed: Some(vec![0xc2; 61]), ..login(number(1)) };
+    let session = NewSession { device, candidate: Some(candidate), ..login(number(1)) };
     let store = &subject.store;
     let id = opened(&open(store, &session).await).user.id;
     subject.sql.execute(NAMES).await;
@@ -32,11 +31,14 @@ async fn known_user(subject: &Subject) -> (UserId, NewSession) {
     ticket.device_fingerprint = "canary-ticket".to_owned();
     store.add_ticket(&ticket).await.unwrap();
     assert!(store.rotate_session(&rotation(&session)).await.unwrap());
+    let unused = NewSession { answer_sealed: Some(vec![0xc2; 61]), ..login(number(1)) };
+    opened(&open(store, &unused).await);
     (id, session)
 }
 
 fn rotation(session: &NewSession) -> Rotation {
     Rotation {
+        family: FamilyHash([7; 32]),
         id: session.id,
         current: session.token_hash,
         successor: TokenHash([5; 32]),

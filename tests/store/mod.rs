@@ -110,11 +110,12 @@ macro_rules! run_suite {
                 sessions_that_are_dead_or_another_users_do_not_count,
             }
             rotation {
-                a_rotated_session_is_found_by_its_token_and_the_one_before_but_not_by_earlier_ones,
+                a_rotated_session_is_found_by_its_token_by_the_one_before_and_by_its_family,
                 only_the_current_token_of_an_unrevoked_session_is_rotated,
                 a_successor_that_is_another_sessions_token_is_refused,
                 of_many_concurrent_rotations_of_one_token_exactly_one_gives_the_successor,
                 opening_a_rotated_session_again_opens_no_second_one,
+                sealed_answers_go_at_the_first_use_or_when_nobody_may_ask_for_them,
             }
             revoking {
                 revoking_is_idempotent_and_the_first_time_stands,
@@ -128,6 +129,7 @@ macro_rules! run_suite {
                 of_many_concurrent_uses_of_a_ticket_exactly_one_gets_the_session,
                 a_ticket_dies_at_its_time,
                 another_device_neither_gets_the_session_nor_uses_the_ticket_up,
+                a_ticket_for_one_tenant_is_neither_found_nor_used_up_by_another,
             }
             tenants {
                 a_tenant_is_found_by_each_of_its_tokens_until_their_time,

@@ -59,7 +59,7 @@ pub async fn tickets_and_tenant_tokens_are_kept_while_they_work<B: Backend>() {
     let store = &subject.store;
     let used = ticket("used", SessionId::new(now()));
     store.add_ticket(&used).await.unwrap();
-    store.use_ticket(&used.ticket_hash, &used.device_fingerprint, now()).await.unwrap();
+    store.use_ticket(&used.ticket_hash, &used.device_fingerprint, &used.client_id, now()).await.unwrap();
     store
         .add_ticket(&NewTicket { expires_at: now() + Duration::HOUR, ..ticket("unused", used.session_id) })
         .await

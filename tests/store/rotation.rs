@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use oneclick_login::ids::SessionId;
-use oneclick_login::session_token::{TokenHash, sha256};
-use oneclick_login::store::{NewSession, Rotation, SessionKey, StoreError};
+use oneclick_login::session_token::{FamilyHash, TokenHash, sha256};
+use oneclick_login::store::{DeadAnswers, NewSession, Rotation, SessionKey, StoreError};
 use time::Duration;
 
 use super::Backend;
@@ -14,17 +14,20 @@ fn token(name: &str) -> TokenHash {
     TokenHash(sha256(name.as_bytes()))
 }
 
+const FAMILY: FamilyHash = FamilyHash([3; 32]);
+
 fn rotation(session: &NewSession, current: TokenHash, successor: &str) -> Rotation {
     Rotation {
         id: session.id,
         current,
         successor: token(successor),
         successor_sealed: successor.as_bytes().to_vec(),
+        family: FAMILY,
         at: now() + Duration::hours(1),
     }
 }
 
-pub async fn a_rotated_session_is_found_by_its_token_and_the_one_before_but_not_by_earlier_ones<B: Backend>() {
+pub async fn a_rotated_session_is_found_by_its_token_by_the_one_before_and_by_its_family<B: Backend>() {
     let subject = B::migrated().await;
     let store = &subject.store;
     let session = session(store, number(1)).await;
@@ -39,13 +42,15 @@ pub async fn a_rotated_session_is_found_by_its_token_and_the_one_before_but_not_
     let found = find(store, SessionKey::Token(session.token_hash)).await.unwrap();
     let superseded = found.superseded.unwrap();
     assert_eq!(found.id, session.id);
-    assert_eq!((superseded.rotated_at, superseded.successor_sealed), (first.at, b"second".to_vec()));
+    assert_eq!((superseded.rotated_at, superseded.successor_sealed), (first.at, Some(b"second".to_vec())));
 
     let second = Rotation { at: first.at + Duration::hours(1), ..rotation(&session, token("second"), "third") };
     assert!(store.rotate_session(&second).await.unwrap());
     assert!(find(store, SessionKey::Token(session.token_hash)).await.is_none());
+    assert_eq!(find(store, SessionKey::Family(FAMILY)).await.unwrap().id, session.id);
+    assert!(find(store, SessionKey::Family(FamilyHash([4; 32]))).await.is_none());
     let superseded = find(store, SessionKey::Token(token("second"))).await.unwrap().superseded.unwrap();
-    assert_eq!((superseded.rotated_at, superseded.successor_sealed), (second.at, b"third".to_vec()));
+    assert_eq!((superseded.rotated_at, superseded.successor_sealed), (second.at, Some(b"third".to_vec())));
     let found = find(store, SessionKey::Token(token("third"))).await.unwrap();
     assert_eq!(found.first_used_at, Some(first.at), "the first use stands");
     assert!(find(store, SessionKey::Replay(session.replay_key.unwrap())).await.is_some());
@@ -90,7 +95,7 @@ pub async fn of_many_concurrent_rotations_of_one_token_exactly_one_gives_the_suc
     let [(_, winner)] = winners[..] else { panic!("{} successors", winners.len()) };
     assert!(find(store, SessionKey::Token(winner.successor)).await.unwrap().superseded.is_none());
     let superseded = find(store, SessionKey::Token(session.token_hash)).await.unwrap().superseded.unwrap();
-    assert_eq!(superseded.successor_sealed, winner.successor_sealed);
+    assert_eq!(superseded.successor_sealed, Some(winner.successor_sealed.clone()));
     for (_, loser) in outcomes.iter().filter(|(rotated, _)| !rotated) {
         assert!(find(store, SessionKey::Token(loser.successor)).await.is_none());
     }
@@ -105,4 +110,29 @@ pub async fn opening_a_rotated_session_again_opens_no_second_one<B: Backend>() {
     assert!(store.rotate_session(&rotation(&guarded, guarded.token_hash, "next")).await.unwrap());
     open(store, &guarded).await;
     assert_eq!(subject.sql.count(super::fixture::SESSIONS).await, 1);
+}
+
+pub async fn sealed_answers_go_at_the_first_use_or_when_nobody_may_ask_for_them<B: Backend>() {
+    const SEALED: &str = "select count(answer_sealed) from sessions";
+    const SUCCESSORS: &str = "select count(successor_sealed) from sessions";
+    let subject = B::migrated().await;
+    let store = &subject.store;
+    let used = session(store, number(1)).await;
+    store.mark_session_used(used.id, now()).await.unwrap();
+    assert_eq!(subject.sql.count(SEALED).await, 0);
+    let rotated = session(store, number(2)).await;
+    let rotation = rotation(&rotated, rotated.token_hash, "second");
+    assert!(store.rotate_session(&rotation).await.unwrap());
+    assert_eq!((subject.sql.count(SEALED).await, subject.sql.count(SUCCESSORS).await), (0, 1));
+
+    session(store, number(3)).await;
+    let (early, late) = (now() - Duration::hours(1)..now(), now()..now() + Duration::SECOND);
+    for (opened, rotated_before, left) in
+        [(early, rotation.at, (1, 1)), (late, rotation.at + Duration::MICROSECOND, (0, 0))]
+    {
+        while store.forget_answers(&DeadAnswers { opened: opened.clone(), rotated_before }, 1).await.unwrap() > 0 {}
+        assert_eq!((subject.sql.count(SEALED).await, subject.sql.count(SUCCESSORS).await), left);
+    }
+    let found = find(store, SessionKey::Token(rotated.token_hash)).await.unwrap();
+    assert_eq!(found.superseded.unwrap().successor_sealed, None);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use oneclick_login::ids::SessionId;
+use oneclick_login::ids::{ClientId, SessionId};
 use oneclick_login::session_token::{TokenHash, sha256};
 use oneclick_login::store::NewTicket;
 use time::Duration;
@@ -18,6 +18,7 @@ pub fn ticket(name: &str, session_id: SessionId) -> NewTicket {
         session_id,
         client_id: client_id(),
         device_fingerprint: DEVICE.to_owned(),
+        redeemable_by: None,
         created_at: now(),
         expires_at: now() + Duration::minutes(5),
     }
@@ -32,13 +33,13 @@ pub async fn a_ticket_works_once<B: Backend>() {
         store.add_ticket(ticket).await.unwrap();
     }
     for (ticket, session) in tickets.iter().zip([first, second]) {
-        assert_eq!(store.use_ticket(&ticket.ticket_hash, DEVICE, now()).await.unwrap(), Some(session));
-        assert_eq!(store.use_ticket(&ticket.ticket_hash, DEVICE, now()).await.unwrap(), None);
+        assert_eq!(store.use_ticket(&ticket.ticket_hash, DEVICE, &client_id(), now()).await.unwrap(), Some(session));
+        assert_eq!(store.use_ticket(&ticket.ticket_hash, DEVICE, &client_id(), now()).await.unwrap(), None);
         // An insert that is repeated because its answer was lost does not make a used ticket new.
         store.add_ticket(ticket).await.unwrap();
-        assert_eq!(store.use_ticket(&ticket.ticket_hash, DEVICE, now()).await.unwrap(), None);
+        assert_eq!(store.use_ticket(&ticket.ticket_hash, DEVICE, &client_id(), now()).await.unwrap(), None);
     }
-    assert_eq!(store.use_ticket(&TokenHash([0; 32]), DEVICE, now()).await.unwrap(), None);
+    assert_eq!(store.use_ticket(&TokenHash([0; 32]), DEVICE, &client_id(), now()).await.unwrap(), None);
 }
 
 pub async fn of_many_concurrent_uses_of_a_ticket_exactly_one_gets_the_session<B: Backend>() {
@@ -48,8 +49,8 @@ pub async fn of_many_concurrent_uses_of_a_ticket_exactly_one_gets_the_session<B:
     let ticket = ticket("raced", session);
     store.add_ticket(&ticket).await.unwrap();
     let uses = concurrently((0..100).map(|_| {
-        let store = Arc::clone(store);
-        async move { patiently(|| store.use_ticket(&ticket.ticket_hash, DEVICE, now())).await }
+        let (store, tenant) = (Arc::clone(store), client_id());
+        async move { patiently(|| store.use_ticket(&ticket.ticket_hash, DEVICE, &tenant, now())).await }
     }))
     .await;
     assert_eq!(uses.into_iter().flatten().collect::<Vec<_>>(), [session]);
@@ -61,7 +62,7 @@ pub async fn a_ticket_dies_at_its_time<B: Backend>() {
     for (name, late, works) in [("on time", -Duration::MICROSECOND, true), ("late", Duration::ZERO, false)] {
         let ticket = ticket(name, SessionId::new(now()));
         store.add_ticket(&ticket).await.unwrap();
-        let used = store.use_ticket(&ticket.ticket_hash, DEVICE, ticket.expires_at + late).await.unwrap();
+        let used = store.use_ticket(&ticket.ticket_hash, DEVICE, &client_id(), ticket.expires_at + late).await.unwrap();
         assert_eq!(used.is_some(), works, "{name}");
     }
 }
@@ -72,7 +73,22 @@ pub async fn another_device_neither_gets_the_session_nor_uses_the_ticket_up<B: B
     let ticket = ticket("first", SessionId::new(now()));
     store.add_ticket(&ticket).await.unwrap();
     for other in ["", "A FINGERPRINT", "a fingerprint ", "another"] {
-        assert_eq!(store.use_ticket(&ticket.ticket_hash, other, now()).await.unwrap(), None);
+        assert_eq!(store.use_ticket(&ticket.ticket_hash, other, &client_id(), now()).await.unwrap(), None);
     }
-    assert_eq!(store.use_ticket(&ticket.ticket_hash, DEVICE, now()).await.unwrap(), Some(ticket.session_id));
+    assert_eq!(
+        store.use_ticket(&ticket.ticket_hash, DEVICE, &client_id(), now()).await.unwrap(),
+        Some(ticket.session_id)
+    );
+}
+
+pub async fn a_ticket_for_one_tenant_is_neither_found_nor_used_up_by_another<B: Backend>() {
+    let subject = B::migrated().await;
+    let store = &subject.store;
+    let (owner, other) = (client_id(), ClientId::parse("another").unwrap());
+    let bound = NewTicket { redeemable_by: Some(owner.clone()), ..ticket("bound", SessionId::new(now())) };
+    store.add_ticket(&bound).await.unwrap();
+    for (tenant, session) in [(&other, None), (&owner, Some(bound.session_id))] {
+        assert_eq!(store.find_ticket(&bound.ticket_hash, DEVICE, tenant, now()).await.unwrap(), session);
+        assert_eq!(store.use_ticket(&bound.ticket_hash, DEVICE, tenant, now()).await.unwrap(), session);
+    }
 }

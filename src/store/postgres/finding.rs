@@ -10,8 +10,8 @@ use crate::ids::{SessionId, UserId};
 use crate::store::rows::stored_client_id;
 use crate::store::{SessionKey, SessionSummary, StoreError, StoredSession, Superseded};
 
-/// Three of the four branches have a null to look for, which costs nothing; a condition with `or` might not use all
-/// four unique indexes. The rest is three primary keys' worth of work: the row, its user and, where newer sessions are
+/// Four of the five branches have a null to look for, which costs nothing; a condition with `or` might not use all
+/// five unique indexes. The rest is three primary keys' worth of work: the row, its user and, where newer sessions are
 /// to be counted, a range of `sessions_user` that ends at the limit (with `limit 0` it is not even begun).
 const FIND: &str = r"
 with found as (
@@ -22,6 +22,8 @@ with found as (
     select id, true from sessions where previous_token_hash = $2
     union all
     select id, false from sessions where access_token_hash = $3
+    union all
+    select id, false from sessions where family_hash = $6
     order by superseded
     limit 1
 )
@@ -103,8 +105,8 @@ impl TryFrom<FoundRow> for StoredSession {
     type Error = StoreError;
 
     fn try_from(row: FoundRow) -> Result<Self, StoreError> {
-        let rotation = row.rotated_at.zip(row.successor_sealed);
-        let superseded = rotation.map(|(rotated_at, successor_sealed)| Superseded { rotated_at, successor_sealed });
+        let successor_sealed = row.successor_sealed;
+        let superseded = row.rotated_at.map(|rotated_at| Superseded { rotated_at, successor_sealed });
         if row.superseded && superseded.is_none() {
             return Err(StoreError::Corrupt { what: "rotation" });
         }
@@ -161,13 +163,19 @@ impl PostgresStore {
         now: OffsetDateTime,
         count_newer_to: u32,
     ) -> Result<Option<StoredSession>, StoreError> {
-        let (id, token, replay_key) = match key {
-            SessionKey::Id(id) => (Some(id.0), None, None),
-            SessionKey::Token(token) => (None, Some(token.0), None),
-            SessionKey::Replay(key) => (None, None, Some(key.0)),
+        let (id, token, replay_key, family) = match key {
+            SessionKey::Id(id) => (Some(id.0), None, None, None),
+            SessionKey::Token(token) => (None, Some(token.0), None, None),
+            SessionKey::Replay(key) => (None, None, Some(key.0), None),
+            SessionKey::Family(family) => (None, None, None, Some(family.0)),
         };
-        let statement =
-            sqlx::query(FIND).bind(id).bind(token).bind(replay_key).bind(now).bind(i64::from(count_newer_to));
+        let statement = sqlx::query(FIND)
+            .bind(id)
+            .bind(token)
+            .bind(replay_key)
+            .bind(now)
+            .bind(i64::from(count_newer_to))
+            .bind(family);
         let found = self.fetch::<FoundRow>(statement).await?.pop();
         // Whoever asks like this has lost an answer: what is found was committed by a try that nobody knows the end of.
         if found.as_ref().is_some_and(|row| row.superseded || matches!(key, SessionKey::Replay(_))) {

@@ -9,9 +9,9 @@ use crate::finding::Finding;
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
-    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState, Reservation,
-    ReserveCalls, Rotation, Schema, SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User,
-    UserKey, UserStatus,
+    App, DataKey, DeadAnswers, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState,
+    Reservation, ReserveCalls, Rotation, Schema, SessionKey, SessionSummary, SigningKeyRow, Store, StoreError,
+    StoredSession, User, UserKey, UserStatus,
 };
 
 #[async_trait]
@@ -91,6 +91,10 @@ impl Store for PostgresStore {
 
     async fn sessions_of_user(&self, id: UserId, now: OffsetDateTime) -> Result<Vec<SessionSummary>, StoreError> {
         self.select_sessions_of_user(id, now).await
+    }
+
+    async fn forget_answers(&self, dead: &DeadAnswers, limit: u32) -> Result<u64, StoreError> {
+        self.update_sealed_answers(dead, limit).await
     }
 
     async fn purge(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
@@ -178,18 +182,20 @@ impl Store for PostgresStore {
         &self,
         ticket: &TokenHash,
         device_fingerprint: &str,
+        tenant: &ClientId,
         now: OffsetDateTime,
     ) -> Result<Option<SessionId>, StoreError> {
-        self.select_ticket(ticket, device_fingerprint, now).await
+        self.select_ticket(ticket, device_fingerprint, tenant, now).await
     }
 
     async fn use_ticket(
         &self,
         ticket: &TokenHash,
         device_fingerprint: &str,
+        tenant: &ClientId,
         now: OffsetDateTime,
     ) -> Result<Option<SessionId>, StoreError> {
-        self.consume_ticket(ticket, device_fingerprint, now).await
+        self.consume_ticket(ticket, device_fingerprint, tenant, now).await
     }
 
     async fn look_at_deployment(&self, replicas: u32) -> Result<Vec<Finding>, StoreError> {

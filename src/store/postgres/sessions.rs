@@ -4,11 +4,13 @@ use time::OffsetDateTime;
 
 use super::PostgresStore;
 use crate::ids::{ClientId, SessionId};
-use crate::store::{Rotation, StoreError};
+use crate::store::{DeadAnswers, Rotation, StoreError};
 
+/// A session that was used got its answer: it is not asked for any more.
 const MARK_USED: &str = r"
 update sessions
-set first_used_at = $2
+set first_used_at = $2,
+    answer_sealed = null
 where id = $1 and first_used_at is null";
 
 /// Of concurrent rotations, one updates the row; the others wait for it and then find another token. A second run knows
@@ -19,7 +21,9 @@ set token_hash = $3,
     previous_token_hash = $2,
     successor_sealed = $4,
     rotated_at = $5,
-    first_used_at = coalesce(first_used_at, $5)
+    family_hash = $6,
+    first_used_at = coalesce(first_used_at, $5),
+    answer_sealed = null
 where id = $1
   and (token_hash = $2 or token_hash = $3 and previous_token_hash = $2)
   and revoked_at is null
@@ -58,6 +62,33 @@ where id = any (array(
 ))
 returning true";
 
+/// Session ids begin with their time, so this walks the part of the primary key that was made within it.
+const FORGET_ANSWERS: &str = r"
+update sessions
+set answer_sealed = null
+where id = any (array(
+    select id
+    from sessions
+    where id >= $1 and id < $2 and answer_sealed is not null
+    order by id
+    limit $3
+    for update skip locked
+))
+returning true";
+
+const FORGET_SUCCESSORS: &str = r"
+update sessions
+set successor_sealed = null
+where id = any (array(
+    select id
+    from sessions
+    where successor_sealed is not null and rotated_at < $1
+    order by rotated_at
+    limit $2
+    for update skip locked
+))
+returning true";
+
 /// The condition is the index `sessions_purge`, word for word. Replicas that purge at once pass over each other's rows.
 /// An array, not a join: for that a plan made without looking at the limit would read the whole table.
 const PURGE: &str = r"
@@ -84,7 +115,8 @@ impl PostgresStore {
             .bind(rotation.current.0)
             .bind(rotation.successor.0)
             .bind(rotation.successor_sealed.as_slice())
-            .bind(rotation.at);
+            .bind(rotation.at)
+            .bind(rotation.family.0);
         self.has_row(statement).await
     }
 
@@ -100,6 +132,13 @@ impl PostgresStore {
     ) -> Result<u64, StoreError> {
         let statement = sqlx::query(REVOKE_OF_CLIENT).bind(client_id.as_str()).bind(now).bind(i64::from(limit));
         self.count(statement).await
+    }
+
+    pub(super) async fn update_sealed_answers(&self, dead: &DeadAnswers, limit: u32) -> Result<u64, StoreError> {
+        let (opened, limit) = (&dead.opened, i64::from(limit));
+        let (from, to) = (SessionId::first_at(opened.start).0, SessionId::first_at(opened.end).0);
+        Ok(self.count(sqlx::query(FORGET_ANSWERS).bind(from).bind(to).bind(limit)).await?
+            + self.count(sqlx::query(FORGET_SUCCESSORS).bind(dead.rotated_before).bind(limit)).await?)
     }
 
     pub(super) async fn delete_dead_sessions(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {

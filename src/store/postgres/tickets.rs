@@ -5,14 +5,14 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::PostgresStore;
-use crate::ids::SessionId;
+use crate::ids::{ClientId, SessionId};
 use crate::session_token::TokenHash;
 use crate::store::{NewTicket, StoreError};
 
 /// A ticket that is there already is this very one: the caller repeats an insert whose answer was lost.
 const INSERT: &str = r"
-insert into tickets (ticket_hash, session_id, client_id, device_fingerprint, created_at, expires_at)
-values ($1, $2, $3, $4, $5, $6)
+insert into tickets (ticket_hash, session_id, client_id, device_fingerprint, redeemable_by, created_at, expires_at)
+values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (ticket_hash) do nothing";
 
 const FIND: &str = r"
@@ -20,6 +20,7 @@ select session_id
 from tickets
 where ticket_hash = $1
   and device_fingerprint = $2
+  and (redeemable_by is null or redeemable_by = $4)
   and used_at is null
   and expires_at > $3";
 
@@ -30,6 +31,7 @@ update tickets
 set used_at = $3
 where ticket_hash = $1
   and device_fingerprint = $2
+  and (redeemable_by is null or redeemable_by = $4)
   and used_at is null
   and expires_at > $3
 returning session_id";
@@ -59,6 +61,7 @@ impl PostgresStore {
             .bind(ticket.session_id.0)
             .bind(ticket.client_id.as_str())
             .bind(ticket.device_fingerprint.as_str())
+            .bind(ticket.redeemable_by.as_ref().map(ClientId::as_str))
             .bind(ticket.created_at)
             .bind(ticket.expires_at);
         self.count(statement).await.map(drop)
@@ -68,9 +71,10 @@ impl PostgresStore {
         &self,
         ticket: &TokenHash,
         device_fingerprint: &str,
+        tenant: &ClientId,
         now: OffsetDateTime,
     ) -> Result<Option<SessionId>, StoreError> {
-        let statement = sqlx::query(FIND).bind(ticket.0).bind(device_fingerprint).bind(now);
+        let statement = sqlx::query(FIND).bind(ticket.0).bind(device_fingerprint).bind(now).bind(tenant.as_str());
         let found: Option<TicketRow> = self.fetch(statement).await?.pop();
         Ok(found.map(|row| SessionId(row.session_id)))
     }
@@ -79,9 +83,10 @@ impl PostgresStore {
         &self,
         ticket: &TokenHash,
         device_fingerprint: &str,
+        tenant: &ClientId,
         now: OffsetDateTime,
     ) -> Result<Option<SessionId>, StoreError> {
-        let statement = sqlx::query(USE).bind(ticket.0).bind(device_fingerprint).bind(now);
+        let statement = sqlx::query(USE).bind(ticket.0).bind(device_fingerprint).bind(now).bind(tenant.as_str());
         let used: Option<TicketRow> = self.fetch_once(statement).await?.pop();
         Ok(used.map(|row| SessionId(row.session_id)))
     }

@@ -11,7 +11,7 @@ use crate::ids::{SessionId, UserId};
 use crate::store::rows::stored_client_id;
 use crate::store::{SessionKey, SessionSummary, StoreError, StoredSession, Superseded};
 
-/// Three of the four branches have a null to look for, which costs nothing; each uses its own unique index. Newer
+/// Four of the five branches have a null to look for, which costs nothing; each uses its own unique index. Newer
 /// sessions are a range of `sessions_user` that ends at the limit (with `limit 0` it is not even begun).
 pub(super) const FIND: &str = "
     with found as (
@@ -22,6 +22,8 @@ pub(super) const FIND: &str = "
         select id, true from sessions where previous_token_hash = ?2
         union all
         select id, false from sessions where access_token_hash = ?3
+        union all
+        select id, false from sessions where family_hash = ?6
         order by superseded
         limit 1
     )
@@ -86,8 +88,9 @@ impl TryFrom<FoundRow> for StoredSession {
     type Error = StoreError;
 
     fn try_from(row: FoundRow) -> Result<Self, StoreError> {
-        let rotation = row.rotated_at.map(from_unix_micros).zip(row.successor_sealed);
-        let superseded = rotation.map(|(rotated_at, successor_sealed)| Superseded { rotated_at, successor_sealed });
+        let successor_sealed = row.successor_sealed;
+        let rotated_at = row.rotated_at.map(from_unix_micros);
+        let superseded = rotated_at.map(|rotated_at| Superseded { rotated_at, successor_sealed });
         if row.superseded && superseded.is_none() {
             return Err(StoreError::Corrupt { what: "rotation" });
         }
@@ -143,10 +146,11 @@ pub(super) async fn find(
     now: OffsetDateTime,
     count_newer_to: u32,
 ) -> Result<Option<StoredSession>, Failure> {
-    let (id, token, replay_key) = match key {
-        SessionKey::Id(id) => (Some(id.0), None, None),
-        SessionKey::Token(token) => (None, Some(token.0.to_vec()), None),
-        SessionKey::Replay(key) => (None, None, Some(key.0.to_vec())),
+    let (id, token, replay_key, family) = match key {
+        SessionKey::Id(id) => (Some(id.0), None, None, None),
+        SessionKey::Token(token) => (None, Some(token.0.to_vec()), None, None),
+        SessionKey::Replay(key) => (None, None, Some(key.0.to_vec()), None),
+        SessionKey::Family(family) => (None, None, None, Some(family.0.to_vec())),
     };
     let found: Option<FoundRow> = sqlx::query_as(FIND)
         .bind(id)
@@ -154,6 +158,7 @@ pub(super) async fn find(
         .bind(replay_key)
         .bind(unix_micros(now))
         .bind(count_newer_to)
+        .bind(family)
         .fetch_optional(readers)
         .await?;
     Ok(found.map(StoredSession::try_from).transpose()?)

@@ -13,9 +13,9 @@ use crate::finding::Finding;
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
-    App, DataKey, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState, Reservation,
-    ReserveCalls, Rotation, Schema, SessionKey, SessionSummary, SigningKeyRow, Store, StoreError, StoredSession, User,
-    UserKey, UserStatus,
+    App, DataKey, DeadAnswers, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState,
+    Reservation, ReserveCalls, Rotation, Schema, SessionKey, SessionSummary, SigningKeyRow, Store, StoreError,
+    StoredSession, User, UserKey, UserStatus,
 };
 
 /// Runs a function over the writer's connection in a transaction, which is durable before this has a result. (A macro
@@ -112,6 +112,10 @@ impl Store for SqliteStore {
     }
 
     /// One transaction for each kind, so that the logins that wait for the writer get their turn in between.
+    async fn forget_answers(&self, dead: &DeadAnswers, limit: u32) -> Result<u64, StoreError> {
+        in_transaction!(self, sessions::forget_answers, dead, limit)
+    }
+
     async fn purge(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
         Ok(in_transaction!(self, sessions::purge, now, limit)?
             + in_transaction!(self, tickets::purge, now, limit)?
@@ -195,18 +199,20 @@ impl Store for SqliteStore {
         &self,
         ticket: &TokenHash,
         device_fingerprint: &str,
+        tenant: &ClientId,
         now: OffsetDateTime,
     ) -> Result<Option<SessionId>, StoreError> {
-        self.limited(tickets::find(&self.readers, ticket, device_fingerprint, now)).await
+        self.limited(tickets::find(&self.readers, ticket, device_fingerprint, tenant, now)).await
     }
 
     async fn use_ticket(
         &self,
         ticket: &TokenHash,
         device_fingerprint: &str,
+        tenant: &ClientId,
         now: OffsetDateTime,
     ) -> Result<Option<SessionId>, StoreError> {
-        in_transaction!(self, tickets::consume, ticket, device_fingerprint, now)
+        in_transaction!(self, tickets::consume, ticket, device_fingerprint, tenant, now)
     }
 
     /// Made for one node: there is no number of replicas.

@@ -6,10 +6,11 @@ use time::OffsetDateTime;
 use super::error::Failure;
 use crate::clock::unix_micros;
 use crate::ids::{ClientId, SessionId};
-use crate::store::Rotation;
+use crate::store::{DeadAnswers, Rotation};
 
 pub(super) async fn mark_used(db: &mut SqliteConnection, id: SessionId, now: OffsetDateTime) -> Result<(), Failure> {
-    sqlx::query("update sessions set first_used_at = ?2 where id = ?1 and first_used_at is null")
+    // A session that was used got its answer: it is not asked for any more.
+    sqlx::query("update sessions set first_used_at = ?2, answer_sealed = null where id = ?1 and first_used_at is null")
         .bind(id.0)
         .bind(unix_micros(now))
         .execute(db)
@@ -25,7 +26,9 @@ pub(super) async fn rotate(db: &mut SqliteConnection, rotation: &Rotation) -> Re
              previous_token_hash = token_hash,
              successor_sealed = ?4,
              rotated_at = ?5,
-             first_used_at = coalesce(first_used_at, ?5)
+             family_hash = ?6,
+             first_used_at = coalesce(first_used_at, ?5),
+             answer_sealed = null
          where id = ?1 and token_hash = ?2 and revoked_at is null",
     )
     .bind(rotation.id.0)
@@ -33,9 +36,46 @@ pub(super) async fn rotate(db: &mut SqliteConnection, rotation: &Rotation) -> Re
     .bind(rotation.successor.0.as_slice())
     .bind(rotation.successor_sealed.as_slice())
     .bind(unix_micros(rotation.at))
+    .bind(rotation.family.0.as_slice())
     .execute(db)
     .await?;
     Ok(rotated.rows_affected() == 1)
+}
+
+/// Session ids begin with their time, so the first walks the part of the primary key that was made within it.
+pub(super) async fn forget_answers(db: &mut SqliteConnection, dead: &DeadAnswers, limit: u32) -> Result<u64, Failure> {
+    let answers = sqlx::query(
+        "update sessions
+         set answer_sealed = null
+         where id in (
+             select id
+             from sessions
+             where id >= ?1 and id < ?2 and answer_sealed is not null
+             order by id
+             limit ?3
+         )",
+    )
+    .bind(SessionId::first_at(dead.opened.start).0)
+    .bind(SessionId::first_at(dead.opened.end).0)
+    .bind(limit)
+    .execute(&mut *db)
+    .await?;
+    let successors = sqlx::query(
+        "update sessions
+         set successor_sealed = null
+         where id in (
+             select id
+             from sessions
+             where successor_sealed is not null and rotated_at < ?1
+             order by rotated_at
+             limit ?2
+         )",
+    )
+    .bind(unix_micros(dead.rotated_before))
+    .bind(limit)
+    .execute(db)
+    .await?;
+    Ok(answers.rows_affected() + successors.rows_affected())
 }
 
 /// Returns whether the session exists.

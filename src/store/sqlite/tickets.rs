@@ -6,21 +6,22 @@ use uuid::Uuid;
 
 use super::error::Failure;
 use crate::clock::unix_micros;
-use crate::ids::SessionId;
+use crate::ids::{ClientId, SessionId};
 use crate::session_token::TokenHash;
 use crate::store::NewTicket;
 
 pub(super) async fn add(db: &mut SqliteConnection, ticket: &NewTicket) -> Result<(), Failure> {
     // A ticket that is there already is this very one: the caller repeats an insert whose answer was lost.
     sqlx::query(
-        "insert into tickets (ticket_hash, session_id, client_id, device_fingerprint, created_at, expires_at)
-         values (?, ?, ?, ?, ?, ?)
+        "insert into tickets (ticket_hash, session_id, client_id, device_fingerprint, redeemable_by, created_at, expires_at)
+         values (?, ?, ?, ?, ?, ?, ?)
          on conflict (ticket_hash) do nothing",
     )
     .bind(ticket.ticket_hash.0.as_slice())
     .bind(ticket.session_id.0)
     .bind(ticket.client_id.as_str())
     .bind(ticket.device_fingerprint.as_str())
+    .bind(ticket.redeemable_by.as_ref().map(ClientId::as_str))
     .bind(unix_micros(ticket.created_at))
     .bind(unix_micros(ticket.expires_at))
     .execute(db)
@@ -32,6 +33,7 @@ pub(super) async fn find(
     db: &SqlitePool,
     ticket: &TokenHash,
     device_fingerprint: &str,
+    tenant: &ClientId,
     now: OffsetDateTime,
 ) -> Result<Option<SessionId>, Failure> {
     let session: Option<Uuid> = sqlx::query_scalar(
@@ -39,12 +41,14 @@ pub(super) async fn find(
          from tickets
          where ticket_hash = ?1
            and device_fingerprint = ?2
+           and (redeemable_by is null or redeemable_by = ?4)
            and used_at is null
            and expires_at > ?3",
     )
     .bind(ticket.0.as_slice())
     .bind(device_fingerprint)
     .bind(unix_micros(now))
+    .bind(tenant.as_str())
     .fetch_optional(db)
     .await?;
     Ok(session.map(SessionId))
@@ -55,6 +59,7 @@ pub(super) async fn consume(
     db: &mut SqliteConnection,
     ticket: &TokenHash,
     device_fingerprint: &str,
+    tenant: &ClientId,
     now: OffsetDateTime,
 ) -> Result<Option<SessionId>, Failure> {
     let session: Option<Uuid> = sqlx::query_scalar(
@@ -62,6 +67,7 @@ pub(super) async fn consume(
          set used_at = ?3
          where ticket_hash = ?1
            and device_fingerprint = ?2
+           and (redeemable_by is null or redeemable_by = ?4)
            and used_at is null
            and expires_at > ?3
          returning session_id",
@@ -69,6 +75,7 @@ pub(super) async fn consume(
     .bind(ticket.0.as_slice())
     .bind(device_fingerprint)
     .bind(unix_micros(now))
+    .bind(tenant.as_str())
     .fetch_optional(db)
     .await?;
     Ok(session.map(SessionId))

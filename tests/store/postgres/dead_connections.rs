@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oneclick_login::session_token::{TokenHash, sha256};
+use oneclick_login::session_token::{FamilyHash, TokenHash, sha256};
 use oneclick_login::store::postgres::{Config, PostgresStore};
 use oneclick_login::store::{OpenSessions, Rotation, SessionKey, Store, StoreError};
 use sqlx::Executor;
@@ -40,12 +40,19 @@ async fn after_a_restart_every_call_that_can_be_repeated_or_asks_first_succeeds_
         ended().await;
         store.add_ticket(&ticket).await.unwrap();
         ended().await;
-        let used = store.use_ticket(&ticket.ticket_hash, &ticket.device_fingerprint, now).await.unwrap();
+        let used =
+            store.use_ticket(&ticket.ticket_hash, &ticket.device_fingerprint, &ticket.client_id, now).await.unwrap();
         assert_eq!(used, Some(session.id));
         ended().await;
         let successor = TokenHash(sha256(b"successor"));
-        let rotation =
-            Rotation { id: session.id, current: session.token_hash, successor, successor_sealed: vec![1], at: now };
+        let rotation = Rotation {
+            id: session.id,
+            current: session.token_hash,
+            successor,
+            successor_sealed: vec![1],
+            family: FamilyHash([1; 32]),
+            at: now,
+        };
         assert!(store.rotate_session(&rotation).await.unwrap());
         assert!(store.rotate_session(&rotation).await.unwrap(), "a second run knows its own first one");
         let other = Rotation { successor: TokenHash(sha256(b"another")), ..rotation };
