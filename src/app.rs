@@ -17,7 +17,7 @@ use crate::housekeeping;
 use crate::http::management::Management;
 use crate::http::{self, Docs, LoadShedding, Shared};
 use crate::id_token::IdTokens;
-use crate::ids::ClientId;
+use crate::ids::{ClientId, DeploymentId};
 use crate::keys::{self, Keys, KeysError, Timing};
 use crate::limits::Limits;
 use crate::limits::budget::Budget;
@@ -95,6 +95,7 @@ impl App {
     ) -> Result<Self, StartError> {
         let Management { readiness, metrics, .. } = management;
         let vault = Arc::new(open_vault(settings, &*store, &clock).await?);
+        store.claim_identity(DeploymentId::new(clock.now())).await?;
         let keys = Arc::new(open_keys(settings, &store, &vault, &clock).await?);
         register_apps(settings, &*store, &clock).await?;
         let apps = Arc::new(Apps::open(Arc::clone(&store)).await?);

@@ -55,6 +55,13 @@ impl TrustedProxies {
         ClientAddress { ip, is_proxy: false }
     }
 
+    /// Whether this peer is a gateway whose word on a request's ids is taken: a declared proxy or, where none is declared,
+    /// whoever is on this machine.
+    pub fn takes_ids_from(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.contains(peer) || self.0.is_empty() && peer.is_loopback()
+    }
+
     fn contains(&self, ip: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&ip))
     }

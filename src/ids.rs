@@ -36,6 +36,11 @@ uuid_id! {
     SessionId
 }
 
+uuid_id! {
+    /// A database with all that is in it, from its first start on.
+    DeploymentId
+}
+
 impl SessionId {
     /// No id that was made at this time or later is smaller, and none that was made before is greater.
     pub fn first_at(at: OffsetDateTime) -> Self {

@@ -10,7 +10,7 @@ mod limit;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -52,6 +52,7 @@ struct Shared {
     limit: DelayLimit,
     /// Logins whose number is known and that wait for their commit.
     waiting: AtomicUsize,
+    suspended: AtomicBool,
     config: Config,
 }
 
@@ -127,6 +128,7 @@ impl CommitQueue {
             breaker: Breaker::default(),
             limit: DelayLimit::new(config.places),
             waiting: AtomicUsize::new(0),
+            suspended: AtomicBool::new(false),
             config,
         });
         tokio::spawn(limit::keep_adjusting(Arc::downgrade(&shared)));
@@ -136,6 +138,9 @@ impl CommitQueue {
 
     /// Takes a place in the queue, at once or not at all.
     pub fn admit(&self) -> Result<Ticket, Refused> {
+        if self.is_suspended() {
+            return Err(Refused::Failing);
+        }
         let trial = match self.shared.enter() {
             Entry::Free | Entry::Stalled => None,
             Entry::Trial(number) => Some(Trial { shared: Arc::clone(&self.shared), number }),
@@ -147,7 +152,18 @@ impl CommitQueue {
 
     /// Whether [`CommitQueue::admit`] is likely to give a place. Takes none.
     pub fn has_room(&self) -> bool {
-        self.shared.limit.has_room() && self.shared.breaker.lets_in(self.shared.waiting(), Instant::now())
+        !self.is_suspended()
+            && self.shared.limit.has_room()
+            && self.shared.breaker.lets_in(self.shared.waiting(), Instant::now())
+    }
+
+    /// Whether no place is given at all, whatever the batches come to: for who knows that the database is a wrong one.
+    pub fn suspend(&self, suspended: bool) {
+        self.shared.suspended.store(suspended, Ordering::Relaxed);
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.shared.suspended.load(Ordering::Relaxed)
     }
 
     /// Places taken: each from the admission of a login to its commit.

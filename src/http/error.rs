@@ -18,7 +18,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::request_id::{HeaderId, caller_of};
+use super::request_id::HeaderId;
 use super::{Http, LOGIN_PATH, TENANT_TOKEN_PATH, audit};
 use crate::error_code::ErrorCode;
 use crate::locale::Locale;
@@ -311,8 +311,9 @@ pub fn refuse_malformed(parts: &Parts, header: &'static str, default_locale: Loc
     let mut response = StatusCode::BAD_REQUEST.into_response();
     let locale = language(&parts.headers).unwrap_or(default_locale);
     write(&mut response, &failure, locale, Form::of(parts.uri.path()));
-    let id = HeaderId::of(&parts.headers, now);
-    let trace_id = Trace::begin(caller_of(&parts.headers), None).id();
+    // Whoever sends such a request is no gateway, whose ids are kept.
+    let id = HeaderId::made(now);
+    let trace_id = Trace::begin(None, None).id();
     audit::record_unrouted(parts, &id.0, trace_id, failure.code);
     tracing::info!(request.id = %id.0, trace.id = %trace_id, error.code = failure.code.number(), header, "malformed request");
     id.write(response.headers_mut());

@@ -1,7 +1,12 @@
 //! Gives each request its id, its place in a trace, and its span. Everything logged while the request is worked on
 //! carries both ids.
+//!
+//! The ids come from the gateway. What anybody else chose would stand in the audit stream and go to Alibaba Cloud: it is
+//! only noted, as `request.id_given`.
 
-use axum::extract::{MatchedPath, Request, State};
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -26,8 +31,15 @@ pub(super) struct HeaderId(pub(super) RequestId);
 impl HeaderId {
     /// Keeps the gateway's id where it has the right form, otherwise makes one.
     pub(super) fn of(headers: &HeaderMap, now: OffsetDateTime) -> Self {
-        let given = headers.get(REQUEST_ID).and_then(|value| RequestId::parse(value.to_str().ok()?));
-        Self(given.unwrap_or_else(|| RequestId::new(now)))
+        Self::given(headers).unwrap_or_else(|| Self::made(now))
+    }
+
+    pub(super) fn made(now: OffsetDateTime) -> Self {
+        Self(RequestId::new(now))
+    }
+
+    fn given(headers: &HeaderMap) -> Option<Self> {
+        headers.get(REQUEST_ID).and_then(|value| RequestId::parse(value.to_str().ok()?)).map(Self)
     }
 
     pub(super) fn write(&self, headers: &mut HeaderMap) {
@@ -39,17 +51,25 @@ impl HeaderId {
 
 /// The caller's span. `tracestate` is neither read nor sent on: what it says is for the services in front of us, and the
 /// next one is in somebody else's house.
-pub(super) fn caller_of(headers: &HeaderMap) -> Option<TraceContext> {
+fn caller_of(headers: &HeaderMap) -> Option<TraceContext> {
     only(headers, TRACEPARENT).and_then(TraceContext::parse)
 }
 
 /// Opens the request's span and answers with its id.
 pub async fn assign(State(http): State<Http>, mut request: Request, next: Next) -> Response {
-    let id = HeaderId::of(request.headers(), http.clock.now());
-    let trace = Trace::begin(caller_of(request.headers()), http.recorder.as_ref());
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+    let given = HeaderId::given(request.headers());
+    let (kept, noted, caller) = if peer.is_none_or(|peer| http.trusted_proxies.takes_ids_from(peer)) {
+        (given, None, caller_of(request.headers()))
+    } else {
+        (None, given, None)
+    };
+    let id = kept.unwrap_or_else(|| HeaderId::made(http.clock.now()));
+    let trace = Trace::begin(caller, http.recorder.as_ref());
     let span = tracing::info_span!(
         "request",
         request.id = %id.0,
+        request.id_given = noted.map(|id| tracing::field::display(id.0)),
         trace.id = %trace.id(),
         app.client_id = Empty,
         user.id = Empty,

@@ -11,6 +11,7 @@ pub enum Reason {
     Starting,
     DatabaseSilent,
     DatabaseTakesNoSessions,
+    DatabaseReplaced,
     ClockDiffers,
     SigningKeysStale,
 }
@@ -22,11 +23,12 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(3);
 const GOOD_CHECKS: u32 = 2;
 
 impl Reason {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Draining,
         Self::Starting,
         Self::DatabaseSilent,
         Self::DatabaseTakesNoSessions,
+        Self::DatabaseReplaced,
         Self::ClockDiffers,
         Self::SigningKeysStale,
     ];
@@ -38,6 +40,7 @@ impl Reason {
             Self::Starting => "starting",
             Self::DatabaseSilent => "the database does not answer",
             Self::DatabaseTakesNoSessions => "the database takes no sessions",
+            Self::DatabaseReplaced => "the database is another one",
             Self::ClockDiffers => "the clock differs from the database's",
             Self::SigningKeysStale => "the signing keys are stale",
         }
@@ -50,6 +53,7 @@ impl Reason {
             Self::Starting => "starting",
             Self::DatabaseSilent => "database_silent",
             Self::DatabaseTakesNoSessions => "database_takes_no_sessions",
+            Self::DatabaseReplaced => "database_replaced",
             Self::ClockDiffers => "clock_differs",
             Self::SigningKeysStale => "signing_keys_stale",
         }
@@ -63,6 +67,7 @@ impl Reason {
             Self::Draining
             | Self::Starting
             | Self::DatabaseTakesNoSessions
+            | Self::DatabaseReplaced
             | Self::SigningKeysStale
             | Self::ClockDiffers => Duration::ZERO,
         }

@@ -142,6 +142,7 @@ impl Readiness {
                     found.push(Reason::ClockDiffers);
                 }
             }
+            Ok(Err(StoreError::Replaced)) => {}
             // Our own calls are many. Of the database it says nothing.
             Ok(Err(StoreError::Busy)) => {}
             Ok(Err(error)) => {
@@ -152,6 +153,15 @@ impl Readiness {
                 tracing::warn!("the database does not answer");
                 found.push(Reason::DatabaseSilent);
             }
+        }
+        let replaced =
+            matches!(timeout(ANSWER_TIMEOUT, watched.store.check_identity()).await, Ok(Err(StoreError::Replaced)));
+        watched.commit_queue.suspend(replaced);
+        if replaced {
+            if !self.reasons().contains(&Reason::DatabaseReplaced) {
+                tracing::error!(error = %StoreError::Replaced, "logins are refused");
+            }
+            found.push(Reason::DatabaseReplaced);
         }
         if watched.keys.is_stale() {
             found.push(Reason::SigningKeysStale);

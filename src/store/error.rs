@@ -23,6 +23,12 @@ pub enum StoreError {
     /// The schema is absent, or not the one this program was built for.
     #[error("{0}")]
     Schema(String),
+    /// Another database is in the place of the one that this server was started on.
+    #[error(
+        "this is not the database that the server was started on, or not in that state: it was made anew, replaced or \
+         restored from another one. Nothing is read or written there; stop all servers and start them again"
+    )]
+    Replaced,
     /// `database.url` is not one that can be used, and why. Met at start only.
     #[error("database.url {0}")]
     Url(String),
@@ -33,7 +39,8 @@ pub enum StoreError {
 
 impl StoreError {
     /// What [`StoreError::kind`] may say.
-    pub const KINDS: [&'static str; 7] = ["unavailable", "busy", "conflict", "data", "corrupt", "schema", "other"];
+    pub const KINDS: [&'static str; 8] =
+        ["unavailable", "busy", "conflict", "data", "corrupt", "schema", "replaced", "other"];
 
     /// A short, bounded name of the kind, for metrics.
     pub const fn kind(&self) -> &'static str {
@@ -44,6 +51,7 @@ impl StoreError {
             Self::Data(_) => "data",
             Self::Corrupt { .. } => "corrupt",
             Self::Schema(_) => "schema",
+            Self::Replaced => "replaced",
             Self::Other(_) | Self::Url(_) => "other",
         }
     }
@@ -67,6 +75,7 @@ mod tests {
             StoreError::Data("a".into()),
             StoreError::Corrupt { what: "a" },
             StoreError::Schema("a".to_owned()),
+            StoreError::Replaced,
             StoreError::Other("a".into()),
         ];
         assert_eq!(errors.map(|error| error.kind()), StoreError::KINDS);

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use time::{Date, OffsetDateTime};
 
 use crate::finding::Finding;
-use crate::ids::{ClientId, SessionId, UserId};
+use crate::ids::{ClientId, DeploymentId, SessionId, UserId};
 use crate::session_token::TokenHash;
 
 pub use error::StoreError;
@@ -67,6 +67,13 @@ pub trait Store: OpenSessions + ReserveCalls {
 
     /// The database's own clock: proves that it answers, and shows how far it is from ours.
     async fn database_time(&self) -> Result<OffsetDateTime, StoreError>;
+
+    /// Gives the database this identity if it has none, and remembers the one that it has: where another database takes
+    /// its place later, calls fail with [`StoreError::Replaced`].
+    async fn claim_identity(&self, candidate: DeploymentId) -> Result<(), StoreError>;
+
+    /// Fails with [`StoreError::Replaced`] while another database is in the place of the one that was claimed.
+    async fn check_identity(&self) -> Result<(), StoreError>;
 
     /// A session with its user; `None` also where the user is erased. `newer_live` counts up to `count_newer_to`.
     async fn find_session(

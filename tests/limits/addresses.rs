@@ -40,6 +40,26 @@ async fn every_client_behind_a_gateway_has_a_limit_of_its_own() {
     assert_eq!(forwarded(&app, "198.51.100.1").await.status, 200);
 }
 
+/// ASVS 4.1.3.
+#[tokio::test]
+async fn ids_are_taken_from_gateways_alone() {
+    let declared = behind_a_gateway().await;
+    let undeclared = TestApp::start().await;
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (app, peer, kept) in [
+        (&declared, GATEWAY, true),
+        (&declared, "127.0.0.1:7", false),
+        (&declared, "198.51.100.1:7", false),
+        (&undeclared, "127.0.0.1:7", true),
+        (&undeclared, "[::ffff:127.0.0.1]:7", true),
+        (&undeclared, "10.0.0.1:7", false),
+    ] {
+        let call = login(SEED_TOKEN).and("X-Request-Id", "forged").and("traceparent", trace);
+        let answer = send(app, peer, call).await;
+        assert_eq!(answer.header("x-request-id") == Some("forged"), kept, "{peer}");
+    }
+}
+
 #[tokio::test]
 async fn an_address_cannot_dodge_its_limit_by_what_it_sends_itself() {
     let app = behind_a_gateway().await;

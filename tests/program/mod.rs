@@ -18,6 +18,7 @@ mod operators;
 mod otlp;
 mod refusals;
 mod remedies;
+mod replaced_database;
 mod replicas;
 mod rows;
 mod signals;

@@ -78,6 +78,13 @@ impl TestDatabase {
         PostgresStore::connect(&self.config()).expect("the test database's url is well formed")
     }
 
+    /// Throws it away under whoever is connected, and makes an empty one of its name.
+    pub async fn make_anew(&self) {
+        let mut maintenance = connect(&self.server.maintenance_url()).await;
+        execute(&mut maintenance, format!("drop database {} with (force)", self.name)).await;
+        execute(&mut maintenance, format!("create database {} template template0", self.name)).await;
+    }
+
     /// A connection beside the store's, for what the store's trait does not show.
     pub async fn connection(&self) -> PgConnection {
         connect(&self.url()).await

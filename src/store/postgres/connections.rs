@@ -17,7 +17,8 @@ use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::error::Damage;
-use super::host;
+use super::host::{self, within};
+use super::identity::Identity;
 use super::url::{SessionTarget, Target};
 use crate::store::pool::Queue;
 use crate::store::{PoolState, StoreError};
@@ -64,6 +65,7 @@ pub(super) struct Connections {
     queue_timeout: Duration,
     limit: usize,
     kept: Mutex<Kept>,
+    pub identity: Identity,
 }
 
 /// Whose call it is.
@@ -125,6 +127,7 @@ impl Connections {
             queue_timeout: statement_timeout * QUEUE_SHARE_PERCENT / 100,
             limit: slots + control,
             kept: Mutex::default(),
+            identity: Identity::default(),
         }
     }
 
@@ -169,7 +172,7 @@ impl Connections {
         let (last, count) = (self.host.load(Ordering::Relaxed), self.hosts.len());
         let mut failed = None;
         for host in std::iter::once(last).chain((0..count).filter(|host| *host != last)) {
-            match host::connect_to(&self.hosts[host], self.session).await {
+            match self.connect_to(host).await {
                 Ok(connection) => {
                     if self.host.swap(host, Ordering::Relaxed) != host {
                         tracing::warn!(database.host = self.hosts[host].get_host(), "another database host takes over");
@@ -180,6 +183,22 @@ impl Connections {
             }
         }
         Err(failed.unwrap_or_else(|| StoreError::Unavailable(BoxError::from("database.url names no host"))))
+    }
+
+    async fn connect_to(&self, host: usize) -> Result<PgConnection, StoreError> {
+        let mut connection = host::connect_to(&self.hosts[host], self.session).await?;
+        within(CONNECT_TIMEOUT, self.identity.check(&mut connection)).await?;
+        Ok(connection)
+    }
+
+    /// Whether the connections still lead to the database that this server belongs to.
+    pub async fn check_identity(&self) -> Result<(), StoreError> {
+        let mut lease = self.lease(Caller::Control).await?;
+        let checked = within(CONNECT_TIMEOUT, self.identity.check(lease.connection())).await;
+        if checked.is_ok() {
+            lease.give_back(Damage::None);
+        }
+        checked
     }
 
     pub fn state(&self) -> PoolState {

@@ -6,7 +6,7 @@ use time::{Date, OffsetDateTime};
 use super::connections::Caller;
 use super::{Mode, PostgresStore, remedy, schema};
 use crate::finding::Finding;
-use crate::ids::{ClientId, SessionId, UserId};
+use crate::ids::{ClientId, DeploymentId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
     App, DataKey, DeadAnswers, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState,
@@ -53,6 +53,14 @@ impl Store for PostgresStore {
     async fn database_time(&self) -> Result<OffsetDateTime, StoreError> {
         let (now,) = self.fetch_one(Caller::Control, sqlx::query("select clock_timestamp()")).await?;
         Ok(now)
+    }
+
+    async fn claim_identity(&self, candidate: DeploymentId) -> Result<(), StoreError> {
+        self.claim_deployment(candidate).await
+    }
+
+    async fn check_identity(&self) -> Result<(), StoreError> {
+        self.check_deployment().await
     }
 
     async fn find_session(

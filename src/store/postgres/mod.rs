@@ -11,6 +11,7 @@ mod erasure;
 mod error;
 mod finding;
 mod host;
+mod identity;
 mod keys;
 mod lock_holder;
 mod methods;

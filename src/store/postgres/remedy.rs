@@ -24,7 +24,11 @@ pub(super) fn of(error: &StoreError, target: &Target) -> Option<String> {
         | StoreError::Data(cause)
         | StoreError::Other(cause) => of_cause(cause, options),
         // Says itself what to do.
-        StoreError::Busy | StoreError::Url(_) | StoreError::Schema(_) | StoreError::Corrupt { .. } => None,
+        StoreError::Busy
+        | StoreError::Url(_)
+        | StoreError::Schema(_)
+        | StoreError::Replaced
+        | StoreError::Corrupt { .. } => None,
     }
 }
 

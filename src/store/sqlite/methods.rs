@@ -6,11 +6,11 @@ use time::{Date, OffsetDateTime};
 
 use super::error::Failure;
 use super::{
-    SqliteStore, apps, deployment, erasure, finding, health, keys, opening, schema, sessions, tenant_tokens, tickets,
-    users, verifier_budget,
+    SqliteStore, apps, deployment, erasure, finding, health, identity, keys, opening, schema, sessions, tenant_tokens,
+    tickets, users, verifier_budget,
 };
 use crate::finding::Finding;
-use crate::ids::{ClientId, SessionId, UserId};
+use crate::ids::{ClientId, DeploymentId, SessionId, UserId};
 use crate::session_token::TokenHash;
 use crate::store::{
     App, DataKey, DeadAnswers, NewDataKey, NewSession, NewTenantToken, NewTicket, OpenSessions, Outcome, PoolState,
@@ -71,6 +71,16 @@ impl Store for SqliteStore {
 
     async fn database_time(&self) -> Result<OffsetDateTime, StoreError> {
         self.limited(health::database_time(&self.readers)).await
+    }
+
+    async fn claim_identity(&self, candidate: DeploymentId) -> Result<(), StoreError> {
+        let id = in_transaction!(self, identity::claim, candidate)?;
+        let remembered = self.identity.remember(id, self.options.get_filename()).await;
+        remembered.map_err(|error| StoreError::Unavailable(error.into()))
+    }
+
+    async fn check_identity(&self) -> Result<(), StoreError> {
+        self.unchecked(self.identity.check(&self.readers)).await
     }
 
     async fn find_session(

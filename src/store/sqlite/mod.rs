@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod finding;
 mod health;
+mod identity;
 mod keys;
 mod methods;
 mod opening;
@@ -30,6 +31,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use tokio::time::{sleep, timeout};
 
 use self::error::Failure;
+use self::identity::Identity;
 use self::writer::Writer;
 use crate::store::{PoolState, StoreError};
 
@@ -70,6 +72,7 @@ pub struct SqliteStore {
     writer: Writer,
     readers: SqlitePool,
     call_timeout: Duration,
+    identity: Identity,
 }
 
 impl SqliteStore {
@@ -84,7 +87,7 @@ impl SqliteStore {
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(options.clone().pragma("query_only", "on"));
-        Ok(Self { options, writer, readers, call_timeout: config.statement_timeout * 2 })
+        Ok(Self { options, writer, readers, call_timeout: config.statement_timeout * 2, identity: Identity::default() })
     }
 
     /// Whether the file of a url is there, without making it.
@@ -111,6 +114,13 @@ impl SqliteStore {
 
     /// The time limit of one call. What it cuts off is dropped, which leaves neither a transaction nor a lock behind.
     async fn limited<T>(&self, call: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, StoreError> {
+        if self.identity.is_replaced() {
+            return Err(StoreError::Replaced);
+        }
+        self.unchecked(call).await
+    }
+
+    async fn unchecked<T>(&self, call: impl Future<Output = Result<T, Failure>> + Send) -> Result<T, StoreError> {
         match timeout(self.call_timeout, call).await {
             Ok(result) => result.map_err(|Failure(error)| error),
             Err(elapsed) => Err(StoreError::Unavailable(elapsed.into())),

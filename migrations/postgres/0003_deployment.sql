@@ -1,0 +1,9 @@
+-- One row, made with the data keys at the first start: a server knows its database by it. Where another row or none is
+-- there, the database was made anew or restored from another one under the running server, and the keys that the server
+-- holds are not there.
+create table deployment (
+    one_row boolean not null default true,
+    id      uuid    not null,
+    constraint deployment_pk      primary key (one_row),
+    constraint deployment_one_row check (one_row)
+);
