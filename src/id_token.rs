@@ -15,6 +15,10 @@ use crate::store::Profile;
 /// Verifiers whose clocks are behind ours accept a fresh token all the same: the vendor's own figure.
 const NOT_BEFORE_LEEWAY_SECONDS: i64 = 120;
 
+/// `iat` lies this far back, and `exp` and `nbf` with it: PyJWT, Authlib, joserfc and ruby-jwt refuse a token whose `iat` is
+/// ahead of their clock, be it by a second. Clocks that are further apart take the verifier's own leeway.
+const ISSUED_AT_LEEWAY_SECONDS: i64 = 2;
+
 #[derive(Debug)]
 pub struct IdTokens {
     keys: Arc<Keys>,
@@ -69,7 +73,7 @@ impl IdTokens {
     /// Signs a token for `subject`, valid from `now`, with the key that is active then.
     pub fn issue(&self, subject: &Subject<'_>, now: OffsetDateTime) -> Result<String, SigningKeyError> {
         let id = subject.user.id.to_string();
-        let iat = now.unix_timestamp();
+        let iat = now.unix_timestamp() - ISSUED_AT_LEEWAY_SECONDS;
         let claims = Claims {
             iss: &self.issuer,
             aud: subject.client_id.as_str(),

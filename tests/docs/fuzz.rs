@@ -12,7 +12,7 @@ use crate::api::tenant_token;
 use crate::support::app::{SEED_TOKEN, tenant_call};
 use crate::support::description::operations;
 use crate::support::program::{Program, Setup};
-use crate::support::schemathesis;
+use crate::support::python;
 
 const CONFIG: &str = include_str!("schemathesis.toml");
 const TENANT: &str = "fuzzing-service";
@@ -22,7 +22,9 @@ const SESSIONS: usize = 40;
 
 #[tokio::test]
 async fn no_call_is_answered_otherwise_than_described() {
-    let tool = tokio::task::spawn_blocking(schemathesis::find).await.unwrap();
+    let tool = tokio::task::spawn_blocking(|| python::environment("docs/schemathesis.txt").join("bin/schemathesis"))
+        .await
+        .unwrap();
     let setup = Setup::new();
     let program = setup.start().await;
     let mut command = Command::new(tool);

@@ -9,7 +9,7 @@ pub mod packages;
 pub mod pooler;
 pub mod postgres;
 pub mod program;
-pub mod schemathesis;
+pub mod python;
 pub mod scrape;
 pub mod tls;
 pub mod unprivileged;

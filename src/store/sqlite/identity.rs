@@ -64,7 +64,7 @@ async fn read(readers: &SqlitePool) -> Result<Option<Uuid>, Failure> {
 
 /// The first of all that start on a new database gives it its identity.
 pub(super) async fn claim(db: &mut SqliteConnection, candidate: DeploymentId) -> Result<Uuid, Failure> {
-    sqlx::query("insert into deployment (id) values (?) on conflict do nothing")
+    sqlx::query("insert into deployment (one_row, id) values (1, ?) on conflict do nothing")
         .bind(candidate.0)
         .execute(&mut *db)
         .await?;
