@@ -223,6 +223,11 @@ impl Login {
             }
             signed_in => signed_in,
         }
+        .inspect_err(|error| {
+            if error.rejects_token() {
+                self.limits.count_rejected_token(request.caller());
+            }
+        })
     }
 
     async fn sign_in(

@@ -1,4 +1,4 @@
-//! What is said of a login that went beyond a limit: which limit, and when to come again. Knows no figures of any.
+//! What is said of a call that went beyond a limit: which limit, and when to come again. Knows no figures of any.
 
 use std::time::Duration;
 
@@ -11,6 +11,14 @@ pub enum Limit {
     Address,
     /// Logins with one device fingerprint.
     Device,
+    /// Logins from one client address whose token the verifier did not take.
+    RejectedTokens,
+    /// Refreshes and log-outs from one client address.
+    SessionCalls,
+    /// Wrong secrets for one tenant from one client address.
+    WrongSecrets,
+    /// Look-ups of users by number by one tenant.
+    LookUps,
     /// Billed calls of the verifier in a minute.
     VerifierMinute,
     /// Billed calls of the verifier in a day.
@@ -18,7 +26,12 @@ pub enum Limit {
 }
 
 impl Limit {
-    pub const ALL: [Self; 5] = [Self::App, Self::Address, Self::Device, Self::VerifierMinute, Self::VerifierDay];
+    /// Those that a login may reach.
+    pub const OF_LOGINS: [Self; 6] =
+        [Self::App, Self::Address, Self::Device, Self::RejectedTokens, Self::VerifierMinute, Self::VerifierDay];
+
+    /// Those of other calls.
+    pub const OF_OTHERS: [Self; 3] = [Self::SessionCalls, Self::WrongSecrets, Self::LookUps];
 
     /// Short and bounded, for metrics and logs.
     pub const fn as_str(self) -> &'static str {
@@ -26,6 +39,10 @@ impl Limit {
             Self::App => "app",
             Self::Address => "address",
             Self::Device => "device",
+            Self::RejectedTokens => "rejected_tokens",
+            Self::SessionCalls => "session_calls",
+            Self::WrongSecrets => "wrong_secrets",
+            Self::LookUps => "look_ups",
             Self::VerifierMinute => "verifier_minute",
             Self::VerifierDay => "verifier_day",
         }

@@ -5,6 +5,7 @@ pub mod config;
 mod doctor;
 mod healthcheck;
 mod key;
+mod memory;
 mod migrate;
 mod serve;
 mod session;

@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use tokio::net::{TcpListener, TcpSocket};
 
-use super::CliError;
+use super::{CliError, memory};
 use crate::app::{self, App, StartError};
 use crate::clock::Clock;
 use crate::error_chain::Chain;
@@ -39,6 +39,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn run(mut settings: Settings) -> Result<(), CliError> {
     let started = Clock::system().now();
     let _telemetry = telemetry::init(settings.log.format);
+    memory::keep_private();
     let recorder = telemetry::recorder();
     let shutdown = Shutdown::new();
     let signals = server::signals(shutdown.clone())?;

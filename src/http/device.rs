@@ -15,7 +15,7 @@ use crate::error_code::ErrorCode;
 use crate::ids::ClientId;
 use crate::store::{App, AppKind};
 
-/// A required header of the device: its name as the contract writes it, and the most bytes it may have.
+/// A required header of the device: its name as the contract writes it, and the most bytes that are taken of it.
 pub(super) struct Required {
     pub name: &'static str,
     pub max_bytes: usize,
@@ -105,11 +105,13 @@ fn only_bytes<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     Some(first.as_bytes())
 }
 
-/// Of a header that is only recorded. Old phones send the name of their model in GBK: that must not keep anybody from
-/// logging in, so bytes that are no UTF-8 become the replacement character.
+/// Of a header that is only recorded: what is odd about it must not keep a phone from logging in. Old phones send the name
+/// of their model in GBK, so bytes that are no UTF-8 become the replacement character; what is too long is cut.
 fn recorded_text(headers: &HeaderMap, header: &Required) -> Result<String, Failure> {
-    let bytes = only_bytes(headers, header.name).filter(|bytes| bytes.len() <= header.max_bytes);
-    bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).ok_or(Failure::format(header.name))
+    let bytes = only_bytes(headers, header.name).ok_or(Failure::format(header.name))?;
+    let mut text = String::from_utf8_lossy(bytes).into_owned();
+    text.truncate(text.floor_char_boundary(header.max_bytes));
+    Ok(text)
 }
 
 fn text(headers: &HeaderMap, header: &Required) -> Result<String, Failure> {

@@ -23,7 +23,7 @@ use super::{Http, LOGIN_PATH, TENANT_TOKEN_PATH, audit};
 use crate::error_code::ErrorCode;
 use crate::locale::Locale;
 use crate::login::LoginError;
-use crate::over_limit::Limit;
+use crate::over_limit::{Limit, OverLimit};
 use crate::session::SessionError;
 use crate::tenant::TenantError;
 use crate::trace::Trace;
@@ -191,6 +191,17 @@ impl From<Arc<LoginError>> for Failure {
     }
 }
 
+impl From<OverLimit> for Failure {
+    fn from(over: OverLimit) -> Self {
+        Self {
+            limit: Some(over.limit),
+            retry_after_seconds: Some(over.retry_after_seconds()),
+            cause: Some(Arc::new(over)),
+            ..Self::new(ErrorCode::TooManyRequests)
+        }
+    }
+}
+
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         let (code, waiting_helps) = session_row(&error);
@@ -248,7 +259,26 @@ impl Form {
 #[serde(untagged)]
 enum Body<'a> {
     Contract { error_code: &'a str, error_msg: &'a str },
-    OAuth { error: &'a str },
+    OAuth { error: &'a str, error_description: &'a str },
+}
+
+impl Body<'_> {
+    const fn oauth(error: &'static str) -> Self {
+        Body::OAuth { error, error_description: oauth_description(error) }
+    }
+}
+
+/// RFC 6749, 5.2: for the developer of the client, in English.
+pub(super) const fn oauth_description(error: &str) -> &'static str {
+    match error.as_bytes() {
+        b"invalid_client" => {
+            "only HTTP Basic is taken, with the client id and the secret of an enabled application of kind tenant"
+        }
+        b"unsupported_grant_type" => "the only grant_type is client_credentials",
+        b"slow_down" => "too many wrong secrets, or too many requests; wait as Retry-After says",
+        b"temporarily_unavailable" => "try again in a moment",
+        _ => "the body must be a form of at most 16 KiB that has grant_type=client_credentials once",
+    }
 }
 
 /// The layer that gives every failure of every path the contract's form.
@@ -268,8 +298,10 @@ pub async fn render(State(http): State<Http>, request: Request, next: Next) -> R
 fn write(response: &mut Response, failure: &Failure, locale: Locale, form: Form) {
     let body = match form {
         Form::Login | Form::Other => failure.contract_body(locale),
-        Form::TenantToken if failure.code.status() >= 500 => json(&Body::OAuth { error: "temporarily_unavailable" }),
-        Form::TenantToken => json(&Body::OAuth { error: failure.oauth_error.unwrap_or("invalid_request") }),
+        Form::TenantToken if failure.code.status() >= 500 => json(&Body::oauth("temporarily_unavailable")),
+        // RFC 6749 has no word for it; RFC 8628 has this one.
+        Form::TenantToken if failure.limit.is_some() => json(&Body::oauth("slow_down")),
+        Form::TenantToken => json(&Body::oauth(failure.oauth_error.unwrap_or("invalid_request"))),
     };
     *response.status_mut() = StatusCode::from_u16(failure.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.body_mut() = body.into();

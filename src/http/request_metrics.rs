@@ -35,9 +35,9 @@ pub async fn count(State(http): State<Http>, request: Request, next: Next) -> Re
         let registered = client_id.filter(|client_id| http.apps.has_sdk_app(client_id));
         let failure = response.extensions().get::<Failure>();
         requests.count_login(registered.as_ref(), failure.map(|failure| failure.code.number()));
-        if let Some(limit) = failure.and_then(|failure| failure.limit) {
-            requests.count_over_limit(limit);
-        }
+    }
+    if let Some(limit) = response.extensions().get::<Failure>().and_then(|failure| failure.limit) {
+        requests.count_over_limit(limit);
     }
     let is_read = method == Method::GET || method == Method::HEAD;
     if is_read && (route == JWKS_PATH || route == WELL_KNOWN_JWKS_PATH) {

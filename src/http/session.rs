@@ -14,6 +14,7 @@ use super::audit::Findings;
 use super::device::{DeviceHeaders, SdkApp, is_blank, only};
 use super::error::Failure;
 use super::json::secret_json;
+use crate::client_address::ClientAddress;
 use crate::error_code::ErrorCode;
 use crate::session::{Bearer, Refreshed};
 use crate::session_token::SessionToken;
@@ -68,10 +69,12 @@ pub(super) fn refresh_answer(refreshed: &Refreshed, findings: &Findings) -> Resp
 pub async fn refresh(
     State(http): State<Http>,
     Extension(findings): Extension<Findings>,
+    client: Option<Extension<ClientAddress>>,
     DeviceHeaders(device): DeviceHeaders,
     SdkApp(app): SdkApp,
     SessionTokenHeader(token): SessionTokenHeader,
 ) -> Result<Response, Failure> {
+    http.login.limits.count_session_call(client.map(|Extension(address)| address))?;
     let bearer = Bearer { client_id: Some(&app.client_id), device_fingerprint: &device.fingerprint };
     Ok(refresh_answer(&http.sessions.refresh(&token, bearer).await?, &findings))
 }
@@ -80,10 +83,12 @@ pub async fn refresh(
 pub async fn log_out(
     State(http): State<Http>,
     Extension(findings): Extension<Findings>,
+    client: Option<Extension<ClientAddress>>,
     DeviceHeaders(device): DeviceHeaders,
     SdkApp(app): SdkApp,
     SessionTokenHeader(token): SessionTokenHeader,
 ) -> Result<Response, Failure> {
+    http.login.limits.count_session_call(client.map(|Extension(address)| address))?;
     let bearer = Bearer { client_id: Some(&app.client_id), device_fingerprint: &device.fingerprint };
     findings.owner(http.sessions.log_out(&token, bearer).await?);
     Ok([(CACHE_CONTROL, HeaderValue::from_static("no-store"))].into_response())

@@ -240,10 +240,11 @@ pub(super) struct UserAnswer<'a> {
 pub async fn user_by_mobile(
     State(http): State<Http>,
     Extension(findings): Extension<Findings>,
-    _: Tenant,
+    Tenant(tenant): Tenant,
     Json(MobileBody(number)): Json<MobileBody>,
 ) -> Result<Response, Failure> {
     findings.number(&number);
+    http.login.limits.count_look_up(&tenant)?;
     let user = http.tenants.find_user(&number).await?;
     findings.user(user.profile.id);
     let id = user.profile.id.to_string();

@@ -16,6 +16,7 @@ use super::device::only;
 use super::error::Failure;
 use super::json::secret_json;
 use super::{Http, body};
+use crate::client_address::ClientAddress;
 use crate::ids::ClientId;
 use crate::tenant::{TOKEN_TTL, TenantError};
 
@@ -31,13 +32,20 @@ pub async fn issue(
     Extension(findings): Extension<Findings>,
     request: Request,
 ) -> Result<Response, Failure> {
+    let client = request.extensions().get::<ClientAddress>().copied();
     let (client_id, secret) = basic_credentials(request.headers()).ok_or(TenantError::InvalidClient)?;
     tracing::Span::current().record("app.client_id", client_id.as_str());
     findings.app(&client_id);
     check_form(request.headers())?;
     let body = body::read(request, http.body_timeout).await?;
     check_grant(&body)?;
-    let token = http.tenants.issue_token(&client_id, &secret).await?;
+    let limits = &http.login.limits;
+    limits.check_secret_try(&client_id, client)?;
+    let token = http.tenants.issue_token(&client_id, &secret).await.inspect_err(|error| {
+        if matches!(error, TenantError::InvalidClient) {
+            limits.count_wrong_secret(&client_id, client);
+        }
+    })?;
     Ok(secret_json(&TokenAnswer {
         access_token: token.expose(),
         token_type: "Bearer",

@@ -1,9 +1,10 @@
-//! The public keys and where to find them: all that a verifier of id_tokens needs. Served from memory.
+//! The public keys and where to find them: all that a verifier of id_tokens needs, also one that runs on a page of another
+//! origin. Served from memory.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,7 +16,7 @@ use crate::keys::JWKS_MAX_AGE_SECONDS;
 pub async fn jwks(State(http): State<Http>, headers: HeaderMap) -> Response {
     let snapshot = http.keys.snapshot();
     let jwks = &snapshot.jwks;
-    let caching = [(CACHE_CONTROL, cache_control()), (ETAG, jwks.etag.clone())];
+    let caching = [public(), (CACHE_CONTROL, cache_control()), (ETAG, jwks.etag.clone())];
     if has_etag(&headers, &jwks.etag) {
         return (StatusCode::NOT_MODIFIED, caching).into_response();
     }
@@ -65,7 +66,11 @@ pub async fn discovery(State(http): State<Http>) -> Response {
         id_token_signing_alg_values_supported: &snapshot.algorithms,
         claims_supported: CLAIMS,
     };
-    ([(CACHE_CONTROL, cache_control())], Json(document)).into_response()
+    ([public(), (CACHE_CONTROL, cache_control())], Json(document)).into_response()
+}
+
+fn public() -> (HeaderName, String) {
+    (ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned())
 }
 
 fn cache_control() -> String {

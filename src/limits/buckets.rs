@@ -9,7 +9,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::Clock as _;
@@ -28,7 +28,11 @@ const SET_SIZE: usize = 16;
 pub struct Buckets {
     limiter: RateLimiter<KeyHash, Table, Monotonic, NoOpMiddleware<Nanos>>,
     hasher: RandomState,
-    forgotten: Arc<AtomicU64>,
+    table: Table,
+    /// The limiter counts its time from here.
+    began: Nanos,
+    /// A bucket that is full so much later, or less, has a token.
+    tolerance: Nanos,
 }
 
 /// How fast a bucket fills, and how much is in a full one.
@@ -43,8 +47,11 @@ impl Buckets {
     pub fn new(rate: Rate, capacity: usize, clock: Clock) -> Self {
         let quota = Quota::per_minute(rate.per_minute).allow_burst(rate.burst);
         let table = Table::new(capacity);
-        let forgotten = Arc::clone(&table.forgotten);
-        Self { limiter: RateLimiter::new(quota, table, Monotonic(clock)), hasher: RandomState::new(), forgotten }
+        let clock = Monotonic(clock);
+        let began = clock.now();
+        let limiter = RateLimiter::new(quota, table.clone(), clock);
+        let tolerance = (quota.replenish_interval() * (quota.burst_size().get() - 1)).into();
+        Self { limiter, hasher: RandomState::new(), table, began, tolerance }
     }
 
     /// Takes one token out of the key's bucket, or says how long until there is one.
@@ -54,9 +61,16 @@ impl Buckets {
         self.limiter.check_key(&key).map_err(|until| until.wait_time_from(now))
     }
 
+    /// Whether there is a token in the key's bucket, or else how long until there is. Takes none.
+    pub fn ask(&self, key: &impl Hash) -> Result<(), Duration> {
+        let now = self.limiter.clock().now().saturating_sub(self.began);
+        let free_at = self.table.full_at(self.hasher.hash_one(key)).saturating_sub(self.tolerance);
+        if now >= free_at { Ok(()) } else { Err(free_at.saturating_sub(now).into()) }
+    }
+
     /// How many buckets were given up although a whole token or more was missing from them.
     pub fn forgotten(&self) -> u64 {
-        self.forgotten.load(Ordering::Relaxed)
+        self.table.forgotten.load(Ordering::Relaxed)
     }
 }
 
@@ -74,8 +88,9 @@ struct Bucket {
 /// Mostly it is full, and nothing is lost. Otherwise every other bucket of the set is emptier still: to have a bucket
 /// forgotten that is used up, an attacker must use up sixteen others in its set, which is sixteen times what it gains,
 /// and cannot know which keys those are.
+#[derive(Clone)]
 struct Table {
-    sets: Box<[Mutex<[Bucket; SET_SIZE]>]>,
+    sets: Arc<[Mutex<[Bucket; SET_SIZE]>]>,
     forgotten: Arc<AtomicU64>,
 }
 
@@ -83,6 +98,16 @@ impl Table {
     fn new(capacity: usize) -> Self {
         let sets = (0..capacity.div_ceil(SET_SIZE).max(1)).map(|_| Mutex::default()).collect();
         Self { sets, forgotten: Arc::default() }
+    }
+
+    fn set_of(&self, key: u64) -> MutexGuard<'_, [Bucket; SET_SIZE]> {
+        let place = usize::try_from(key % self.sets.len() as u64).expect("less than the number of sets");
+        self.sets[place].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn full_at(&self, key: u64) -> Nanos {
+        let set = self.set_of(key);
+        set.iter().find(|bucket| bucket.key == key).map_or(0, |bucket| bucket.full_at).into()
     }
 }
 
@@ -93,8 +118,7 @@ impl StateStore for Table {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let place = usize::try_from(key % self.sets.len() as u64).expect("less than the number of sets");
-        let mut set = self.sets[place].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut set = self.set_of(key);
         if let Some(bucket) = set.iter_mut().find(|bucket| bucket.key == key) {
             let (outcome, full_at) = measure(Some(bucket.full_at.into()))?;
             bucket.full_at = full_at.as_u64();
@@ -166,6 +190,20 @@ mod tests {
         assert_eq!(drain(&buckets, "a"), 4);
         clock.advance(SECOND * 1_000);
         assert_eq!(drain(&buckets, "a"), 10, "a full bucket does not overflow");
+    }
+
+    #[test]
+    fn asking_takes_nothing_and_says_what_taking_would() {
+        let (buckets, clock) = buckets(rate(60, 3), 100);
+        for _ in 0..3 {
+            assert_eq!((buckets.ask(&"a"), buckets.ask(&"a")), (Ok(()), Ok(())));
+            buckets.take(&"a").unwrap();
+        }
+        for wait in [SECOND, SECOND / 2] {
+            assert_eq!((buckets.ask(&"a"), buckets.take(&"a")), (Err(wait), Err(wait)));
+            clock.advance(SECOND / 2);
+        }
+        assert_eq!((buckets.ask(&"a"), buckets.take(&"a"), buckets.ask(&"a")), (Ok(()), Ok(()), Err(SECOND)));
     }
 
     #[test]

@@ -1,14 +1,17 @@
-//! How many logins one application, one client address and one device may make: token buckets in memory, each replica's
-//! own. And in [`budget`], how many calls of the verifier may be billed. It must not know requests or answers.
+//! How many logins one application, one client address and one device may make, and how often an address or a tenant may
+//! try what is not a login: token buckets in memory, each replica's own. And in [`budget`], how many calls of the verifier
+//! may be billed.
 //!
-//! Only the login is limited, since it alone costs money. Whoever guesses at session_tokens, tickets or a tenant's
-//! secret has 190 bits to guess, at any rate; against a mere flood there is the gateway.
+//! Whoever guesses at session_tokens, tickets or a tenant's secret has 190 bits to guess, at any rate. The limits beside
+//! the login's are there for the load that trying makes, and so that a leaked secret does not list all users.
 
 pub mod budget;
 
 mod buckets;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::client_address::ClientAddress;
 use crate::clock::Clock;
@@ -17,8 +20,11 @@ use crate::over_limit::{Limit, OverLimit};
 
 pub use buckets::{Buckets, Rate};
 
-/// Addresses, and devices, that are remembered at once: 17 MiB for each of the two.
+/// Addresses, and devices, that are remembered at once: 17 MiB for each limit.
 const MAX_KEYS: usize = 1 << 20;
+
+/// Those who got something wrong, remembered at once: 1 MiB.
+const MAX_SUSPECTS: usize = 1 << 16;
 
 /// Apps are registered by hand.
 const MAX_APPS: usize = 1 << 12;
@@ -29,14 +35,25 @@ pub struct Config {
     pub app: Option<Rate>,
     pub address: Option<Rate>,
     pub device: Option<Rate>,
+    pub rejected_tokens: Option<Rate>,
+    pub session_calls: Option<Rate>,
+    pub wrong_secrets: Option<Rate>,
+    pub look_ups: Option<Rate>,
 }
 
-/// The limits of logins.
 #[derive(Debug)]
 pub struct Limits {
     app: Option<Buckets>,
     address: Option<Buckets>,
     device: Option<Buckets>,
+    /// By address: each token that the verifier did not take.
+    rejected_tokens: Option<Buckets>,
+    /// By address.
+    session_calls: Option<Buckets>,
+    /// By tenant and address.
+    wrong_secrets: Option<Buckets>,
+    /// By tenant.
+    look_ups: Option<Buckets>,
     clock: Clock,
     /// The minute in which it was last said that nobody can be counted by address.
     unknown_told: AtomicU64,
@@ -58,6 +75,10 @@ impl Limits {
             app: buckets(config.app, MAX_APPS),
             address: buckets(config.address, MAX_KEYS),
             device: buckets(config.device, MAX_KEYS),
+            rejected_tokens: buckets(config.rejected_tokens, MAX_SUSPECTS),
+            session_calls: buckets(config.session_calls, MAX_KEYS),
+            wrong_secrets: buckets(config.wrong_secrets, MAX_SUSPECTS),
+            look_ups: buckets(config.look_ups, MAX_APPS),
             clock: clock.clone(),
             unknown_told: AtomicU64::new(u64::MAX),
         }
@@ -66,13 +87,15 @@ impl Limits {
     /// Counts one login. The narrowest limit is asked first: what it refuses takes nothing from a bucket that others
     /// share. What a wider one refuses has been counted against its own device and address alone.
     pub fn count_login(&self, caller: Caller<'_>) -> Result<(), OverLimit> {
-        let over = |limit| move |retry_after| OverLimit { limit, retry_after };
+        if let (Some(rejected), Some(client)) = (&self.rejected_tokens, customer(caller.address)) {
+            rejected.ask(&client).map_err(over(Limit::RejectedTokens))?;
+        }
         if let Some(device) = &self.device {
             device.take(&caller.device_fingerprint).map_err(over(Limit::Device))?;
         }
         if let Some(address) = &self.address {
-            match caller.address.filter(|address| !address.is_proxy) {
-                Some(client) => address.take(&client.customer()).map_err(over(Limit::Address))?,
+            match customer(caller.address) {
+                Some(client) => address.take(&client).map_err(over(Limit::Address))?,
                 // All who are behind a gateway would be counted as one.
                 None => self.tell_unknown(caller.address),
             }
@@ -83,9 +106,45 @@ impl Limits {
         Ok(())
     }
 
+    /// Counts a token that the verifier did not take: each costs a call of it.
+    pub fn count_rejected_token(&self, caller: Caller<'_>) {
+        if let (Some(rejected), Some(client)) = (&self.rejected_tokens, customer(caller.address)) {
+            rejected.take(&client).ok();
+        }
+    }
+
+    /// Counts a refresh or a log-out.
+    pub fn count_session_call(&self, address: Option<ClientAddress>) -> Result<(), OverLimit> {
+        match (&self.session_calls, customer(address)) {
+            (Some(calls), Some(client)) => calls.take(&client).map_err(over(Limit::SessionCalls)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a tenant's secret may be tried from there.
+    pub fn check_secret_try(&self, tenant: &ClientId, address: Option<ClientAddress>) -> Result<(), OverLimit> {
+        match (&self.wrong_secrets, customer(address)) {
+            (Some(wrong), Some(client)) => wrong.ask(&(tenant, client)).map_err(over(Limit::WrongSecrets)),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn count_wrong_secret(&self, tenant: &ClientId, address: Option<ClientAddress>) {
+        if let (Some(wrong), Some(client)) = (&self.wrong_secrets, customer(address)) {
+            wrong.take(&(tenant, client)).ok();
+        }
+    }
+
+    /// Counts a look-up of a user by number.
+    pub fn count_look_up(&self, tenant: &ClientId) -> Result<(), OverLimit> {
+        self.look_ups.as_ref().map_or(Ok(()), |look_ups| look_ups.take(tenant).map_err(over(Limit::LookUps)))
+    }
+
     /// How many buckets were given up for want of room although logins were missing from them.
     pub fn forgotten(&self) -> u64 {
-        [&self.app, &self.address, &self.device].into_iter().flatten().map(Buckets::forgotten).sum()
+        let Self { app, address, device, rejected_tokens, session_calls, wrong_secrets, look_ups, .. } = self;
+        let all = [app, address, device, rejected_tokens, session_calls, wrong_secrets, look_ups];
+        all.into_iter().flatten().map(Buckets::forgotten).sum()
     }
 
     /// Once a minute: the address limit does not hold for such logins, which should not go unnoticed.
@@ -98,6 +157,15 @@ impl Limits {
             );
         }
     }
+}
+
+fn over(limit: Limit) -> impl FnOnce(Duration) -> OverLimit {
+    move |retry_after| OverLimit { limit, retry_after }
+}
+
+/// Whom an address counts for. Nobody, where it is a gateway's: all who are behind it would be counted as one.
+fn customer(address: Option<ClientAddress>) -> Option<IpAddr> {
+    address.filter(|address| !address.is_proxy).map(ClientAddress::customer)
 }
 
 #[cfg(test)]
@@ -125,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_a_narrower_limit_refuses_takes_nothing_from_a_wider_one() {
-        let limits = limits(Config { device: rate(1), address: rate(2), app: rate(3) });
+        let limits = limits(Config { device: rate(1), address: rate(2), app: rate(3), ..Config::default() });
         assert_eq!(count(&limits, "198.51.100.1", "a"), Ok(()));
         for _ in 0..10 {
             assert_eq!(count(&limits, "198.51.100.1", "a"), Err(Limit::Device));

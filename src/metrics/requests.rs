@@ -24,6 +24,7 @@ pub struct RequestMetrics {
     durations: Histograms<RouteLabels>,
     logins: Family<LoginLabels, Counter>,
     over_limit: Family<LimitLabels, Counter>,
+    others_over_limit: Family<LimitLabels, Counter>,
     /// For who turns logins away before they are read.
     pub turned_away: Counter,
     jwks_requests: Counter,
@@ -66,15 +67,12 @@ struct LimitLabels {
 
 impl RequestMetrics {
     pub(super) fn new(clients: &ClientLabels) -> Self {
-        let over_limit = Family::default();
-        for limit in Limit::ALL {
-            drop(over_limit.get_or_create(&LimitLabels { limit: limit.as_str() }));
-        }
         Self {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
             logins: Family::default(),
-            over_limit,
+            over_limit: by_limit(&Limit::OF_LOGINS),
+            others_over_limit: by_limit(&Limit::OF_OTHERS),
             turned_away: Counter::default(),
             jwks_requests: Counter::default(),
             clients: clients.clone(),
@@ -91,6 +89,11 @@ impl RequestMetrics {
             "oneclick_logins_over_limit",
             "Logins that were refused because a limit was reached, by limit",
             self.over_limit.clone(),
+        );
+        registry.register(
+            "oneclick_calls_over_limit",
+            "Calls other than logins that were refused because a limit was reached, by limit",
+            self.others_over_limit.clone(),
         );
         registry.register(
             "oneclick_logins_turned_away",
@@ -123,10 +126,20 @@ impl RequestMetrics {
     }
 
     pub fn count_over_limit(&self, limit: Limit) {
-        self.over_limit.get_or_create(&LimitLabels { limit: limit.as_str() }).inc();
+        let counters = if Limit::OF_LOGINS.contains(&limit) { &self.over_limit } else { &self.others_over_limit };
+        counters.get_or_create(&LimitLabels { limit: limit.as_str() }).inc();
     }
 
     pub fn count_jwks_request(&self) {
         self.jwks_requests.inc();
     }
+}
+
+/// Each limit is shown from the beginning on.
+fn by_limit(limits: &[Limit]) -> Family<LimitLabels, Counter> {
+    let counters = Family::default();
+    for limit in limits {
+        drop(counters.get_or_create(&LimitLabels { limit: limit.as_str() }));
+    }
+    counters
 }

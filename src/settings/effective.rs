@@ -130,11 +130,16 @@ impl Settings {
     /// declared would be one address.
     pub fn login_limits(&self) -> limits::Config {
         let settings = &self.limits;
-        let address = rate(settings.logins_per_address_per_minute, settings.address_burst);
+        let knows_addresses = !self.trusted_proxies().is_empty();
+        let by_address = |per_minute, burst| rate(per_minute, burst).filter(|_| knows_addresses);
         limits::Config {
             app: rate(settings.logins_per_app_per_minute, settings.app_burst),
-            address: address.filter(|_| !self.trusted_proxies().is_empty()),
+            address: by_address(settings.logins_per_address_per_minute, settings.address_burst),
             device: rate(settings.logins_per_device_per_minute, settings.device_burst),
+            rejected_tokens: by_address(settings.rejected_tokens_per_address_per_minute, 0),
+            session_calls: by_address(settings.session_calls_per_address_per_minute, 0),
+            wrong_secrets: by_address(settings.wrong_secrets_per_address_per_minute, 0),
+            look_ups: rate(settings.look_ups_per_tenant_per_minute, 0),
         }
     }
 

@@ -197,6 +197,10 @@ pub struct Limits {
     pub address_burst: u32,
     pub logins_per_device_per_minute: u32,
     pub device_burst: u32,
+    pub rejected_tokens_per_address_per_minute: u32,
+    pub session_calls_per_address_per_minute: u32,
+    pub wrong_secrets_per_address_per_minute: u32,
+    pub look_ups_per_tenant_per_minute: u32,
     /// Of each replica.
     pub verifier_calls_per_minute: u32,
     /// Of all replicas together.

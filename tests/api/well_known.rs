@@ -13,6 +13,7 @@ async fn the_key_set_is_served_on_both_paths_with_public_members_only() {
     assert_eq!(keys.status, 200);
     assert_eq!(keys.header("cache-control"), Some("public, max-age=300"));
     assert_eq!(keys.header("content-type"), Some("application/json"));
+    assert_eq!(keys.header("access-control-allow-origin"), Some("*"), "for pages that verify");
     assert_eq!(keys.body, app.get("/.well-known/jwks.json").await.body);
     let json = keys.json();
     let key = json["keys"][0].as_object().unwrap();
@@ -38,7 +39,9 @@ async fn a_client_that_has_the_set_is_told_so() {
 #[tokio::test]
 async fn discovery_leads_to_the_keys() {
     let app = TestApp::start().await;
-    let discovery = app.get("/api/v1/oauth2/.well-known/openid-configuration").await.json();
+    let answer = app.get("/api/v1/oauth2/.well-known/openid-configuration").await;
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    let discovery = answer.json();
     assert_eq!(discovery["issuer"], ISSUER);
     assert_eq!(discovery["jwks_uri"], "https://login.example.com/api/v1/oauth2/keys");
     assert_eq!(discovery["id_token_signing_alg_values_supported"], json!(["ES256"]));

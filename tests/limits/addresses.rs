@@ -17,7 +17,7 @@ async fn behind_a_gateway() -> TestApp {
 }
 
 /// As the server hands it over from a connection.
-async fn send(app: &TestApp, peer: &str, call: Call) -> Answer {
+pub async fn send(app: &TestApp, peer: &str, call: Call) -> Answer {
     let mut request = call.build();
     request.extensions_mut().insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
     app.send(request).await

@@ -4,6 +4,7 @@
 mod addresses;
 mod budget;
 mod logins;
+mod others;
 mod reservations;
 
 use serde_json::json;

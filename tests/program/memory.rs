@@ -71,3 +71,12 @@ async fn bodies_in_one_byte_chunks_hold_no_more_than_their_bytes() {
     // About 50 KiB each: the body, and what hyper and the allocator have. It was 475.
     assert!(more <= 100 * CONNECTIONS as i64, "{more} KiB more");
 }
+
+/// R99: neither a core file nor, for other users, what it would hold.
+#[tokio::test]
+async fn a_crash_leaves_no_core_with_keys_and_numbers_in_it() {
+    let program = Setup::new().start().await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", program.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+}

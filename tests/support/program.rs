@@ -202,6 +202,10 @@ impl Program {
         self.log_lines().into_iter().filter(is_audit).collect()
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it holds of the machine's memory.
     pub fn resident_kib(&self) -> i64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs, on Linux");

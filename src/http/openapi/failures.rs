@@ -12,6 +12,7 @@ use super::headers::AnswerHeader;
 use super::parts::EVERY;
 use crate::error_code::ErrorCode;
 use crate::http::LOGIN_PATH;
+use crate::http::error::oauth_description;
 use crate::locale::Locale;
 
 /// The responses of everything that can go wrong with a call, by status.
@@ -69,10 +70,11 @@ pub fn contract(codes: &[ErrorCode], parameter: &str, locale: Locale) -> Respons
 
 fn oauth(status: u16, errors: &[&OAuthError], locale: Locale) -> Response {
     let lines: Vec<_> = errors.iter().map(|error| format!("* `{}`: {}", error.error, error.when.get(locale))).collect();
-    let schema = closed([("error", string(Some(errors.iter().map(|error| error.error).collect())))]);
+    let names = errors.iter().map(|error| error.error).collect();
+    let schema = closed([("error", string(Some(names))), ("error_description", string(None))]);
     let mut content = ContentBuilder::new().schema(Some(schema));
     for error in errors {
-        let value = json!({ "error": error.error });
+        let value = json!({ "error": error.error, "error_description": oauth_description(error.error) });
         content = content.examples_from_iter([(error.error, example(error.error, error.when.get(locale), value))]);
     }
     let mut response = ResponseBuilder::new().description(lines.join("\n")).content(JSON, content.build()).build();

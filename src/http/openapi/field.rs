@@ -27,6 +27,8 @@ pub enum Form {
         max: usize,
         pattern: &'static str,
     },
+    /// A text that is recorded, as far as it is not too long, and must say something.
+    Recorded,
     /// `prefix` and so many characters `[A-Za-z0-9]`.
     Random {
         prefix: &'static str,
@@ -144,6 +146,7 @@ impl Field {
                 (object.min_length, object.max_length) = (Some(1), Some(max));
                 object.pattern = Some(pattern.to_owned());
             }
+            Form::Recorded => (object.min_length, object.pattern) = (Some(1), Some(NOT_BLANK.to_owned())),
             Form::Random { prefix, length } => object.pattern = Some(format!("^{prefix}[A-Za-z0-9]{{{length}}}$")),
             Form::OneOf(words) => object.enum_values = Some(words.iter().map(|word| json!(word)).collect()),
             Form::Uuid => object.format = Some(SchemaFormat::Custom("uuid".to_owned())),

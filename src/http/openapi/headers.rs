@@ -17,6 +17,7 @@ pub enum AnswerHeader {
     NoStore,
     Caching,
     Etag,
+    AnyOrigin,
     TokenState,
     RetryAfter,
     WwwAuthenticate,
@@ -25,11 +26,12 @@ pub enum AnswerHeader {
 }
 
 impl AnswerHeader {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::RequestId,
         Self::NoStore,
         Self::Caching,
         Self::Etag,
+        Self::AnyOrigin,
         Self::TokenState,
         Self::RetryAfter,
         Self::WwwAuthenticate,
@@ -42,6 +44,7 @@ impl AnswerHeader {
             Self::RequestId => "X-Request-Id",
             Self::NoStore | Self::Caching => "Cache-Control",
             Self::Etag => "ETag",
+            Self::AnyOrigin => "Access-Control-Allow-Origin",
             Self::TokenState => "X-Access-Token-State",
             Self::RetryAfter => "Retry-After",
             Self::WwwAuthenticate => "WWW-Authenticate",
@@ -73,6 +76,7 @@ impl AnswerHeader {
                 "Names this state of the set; for `If-None-Match`.",
                 "公钥集当前版本的标识，用于 `If-None-Match`。",
             ),
+            Self::AnyOrigin => text("A page of any origin may read it.", "任何来源的网页均可读取。"),
             Self::TokenState => text(
                 "What became of the access_token. `unspent`: send the same again. `spent`: obtain a new one. `unknown`: send the same once more, then obtain a new one.",
                 "access_token 的状态。`unspent`：可用同一个重试；`spent`：须重新获取；`unknown`：用同一个再试一次，仍失败则重新获取。",
@@ -102,6 +106,7 @@ impl AnswerHeader {
                 text.min_length(Some(1)).max_length(Some(RequestId::MAX_LENGTH)).pattern(Some("^[A-Za-z0-9._-]+$"))
             }
             Self::NoStore => text.enum_values(Some(["no-store"])),
+            Self::AnyOrigin => text.enum_values(Some(["*"])),
             Self::Etag | Self::Allow | Self::Caching | Self::ServerTiming => text,
             Self::TokenState => text.enum_values(Some(
                 [TokenState::Unspent, TokenState::Spent, TokenState::Unknown].map(TokenState::as_str),

@@ -99,6 +99,9 @@ fn unchanged(locale: Locale) -> Response {
 fn with_caching(mut response: Response, caching: Caching) -> Response {
     failures::add(&mut response, AnswerHeader::RequestId);
     failures::add(&mut response, if caching == Caching::Never { AnswerHeader::NoStore } else { AnswerHeader::Caching });
+    if caching != Caching::Never {
+        failures::add(&mut response, AnswerHeader::AnyOrigin);
+    }
     if caching == (Caching::Public { etag: true }) {
         failures::add(&mut response, AnswerHeader::Etag);
     }

@@ -38,10 +38,10 @@ const LANGUAGE: Field = Field::new(
 pub const DEVICE: Part = Part::new(&[DeviceIncomplete, ParameterFormat]).headers(&[
     Field::new(
         OPERATING_SYS_VERSION.name,
-        text("The device's operating system and its version, at most 128 bytes.", "设备的操作系统及版本，最多 128 字节。"),
+        text("The device's operating system and its version; 128 bytes of it are kept.", "设备的操作系统及版本，保留前 128 字节。"),
         EXAMPLE_SYSTEM,
     )
-    .form(Form::Text { max: OPERATING_SYS_VERSION.max_bytes, pattern: NOT_BLANK }),
+    .form(Form::Recorded),
     Field::new(
         FINGERPRINT.name,
         text(
@@ -53,10 +53,10 @@ pub const DEVICE: Part = Part::new(&[DeviceIncomplete, ParameterFormat]).headers
     .form(Form::Text { max: FINGERPRINT.max_bytes, pattern: NOT_BLANK }),
     Field::new(
         AGENT.name,
-        text("The device's user agent, at most 1024 bytes.", "设备的 User-Agent，最多 1024 字节。"),
+        text("The device's user agent; 1024 bytes of it are kept.", "设备的 User-Agent，保留前 1024 字节。"),
         EXAMPLE_AGENT,
     )
-    .form(Form::Text { max: AGENT.max_bytes, pattern: NOT_BLANK }),
+    .form(Form::Recorded),
     Field::new(
         DEVICE_IP,
         text(

@@ -111,7 +111,7 @@ pub const REFRESH: Endpoint = Endpoint {
         shape: Some(REFRESHED),
         caching: Caching::Never,
     },
-    failures: Failures::Contract(&[UserDisabled]),
+    failures: Failures::Contract(&[UserDisabled, TooManyRequests]),
 };
 
 const LOG_OUT: Endpoint = Endpoint {
@@ -129,7 +129,7 @@ const LOG_OUT: Endpoint = Endpoint {
         shape: None,
         caching: Caching::Never,
     },
-    failures: Failures::Contract(&[]),
+    failures: Failures::Contract(&[TooManyRequests]),
 };
 
 pub const LOG_OUT_BY_GET: Endpoint = Endpoint { id: "logOutByGet", ..LOG_OUT };

@@ -137,6 +137,14 @@ pub const TOKEN: Endpoint = Endpoint {
             when: text("the body did not arrive in time", "请求体未及时到达"),
         },
         OAuthError { status: 413, error: "invalid_request", when: text("more than 16 KiB", "超过 16 KiB") },
+        OAuthError {
+            status: 429,
+            error: "slow_down",
+            when: text(
+                "too many wrong secrets from this address; with `Retry-After`",
+                "该地址错误密钥过多；附带 `Retry-After`",
+            ),
+        },
         OAuthError { status: 500, error: "temporarily_unavailable", when: text("try again later", "请稍后再试") },
     ]),
 };
@@ -174,8 +182,9 @@ pub const REDEEM_TICKET: Endpoint = Endpoint {
     group: Group::Tenant,
     title: text("Exchange a ticket for its user", "用票据换取用户信息"),
     about: text(
-        "A ticket works once, and only while its session and its user are live. Any of your services may redeem it.",
-        "票据仅可使用一次，且其会话和用户须仍然有效。您的任何服务都可以兑换。",
+        "A ticket works once, and only while its session and its user are live. Any tenant may redeem it, unless it was \
+         asked for with a `client_id`: then only the tenant that asked.",
+        "票据仅可使用一次，且其会话和用户须仍然有效。任何租户都可以兑换；若申请票据时带有 `client_id`，则只有申请的租户可以兑换。",
     ),
     parts: &[&TENANT, &JSON, &DEVICE_KEYS],
     body: Some(Body {

@@ -4,7 +4,7 @@ use super::endpoint::{Answer, Body, Caching, Endpoint, Failures, Group, Shape};
 use super::field::{Example, Field, Form};
 use super::parts::{JSON, TENANT, USER_ID as IN_PATH};
 use super::text::text;
-use crate::error_code::ErrorCode::TenantUserNotFound;
+use crate::error_code::ErrorCode::{TenantUserNotFound, TooManyRequests};
 use crate::http::json::FromFields;
 use crate::http::tenant::{MobileBody, StatusAnswer, UserAnswer};
 
@@ -113,5 +113,5 @@ pub const BY_MOBILE: Endpoint = Endpoint {
         ])),
         caching: Caching::Never,
     },
-    failures: Failures::Contract(&[TenantUserNotFound]),
+    failures: Failures::Contract(&[TenantUserNotFound, TooManyRequests]),
 };
