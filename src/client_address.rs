@@ -62,7 +62,7 @@ impl TrustedProxies {
         self.contains(peer) || self.0.is_empty() && peer.is_loopback()
     }
 
-    fn contains(&self, ip: IpAddr) -> bool {
+    pub fn contains(&self, ip: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&ip))
     }
 }

@@ -21,22 +21,29 @@ mod client_io;
 mod connection;
 mod head_scan;
 mod parking;
+mod peers;
 mod request_service;
 mod shutdown;
 
 pub use shutdown::{Phase, Shutdown, Signal, signals};
 
+use crate::client_address::TrustedProxies;
+
 use accept::Connections;
 use connection::Engine;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// For more, those that have been idle longest are closed; where none is idle, they wait.
     pub max_connections: usize,
-    /// For a connection between requests, and before the first. Longer than the gateway keeps an idle connection, or it
-    /// sends requests into closed ones.
+    /// For more from one peer, which is an IPv4 address or an IPv6 /64, the new one is closed.
+    pub max_connections_per_peer: usize,
+    /// Peers that may have any number.
+    pub exempt_peers: TrustedProxies,
+    /// For a connection between requests. Longer than the gateway keeps an idle connection, or it sends requests into
+    /// closed ones.
     pub idle_timeout: Duration,
-    /// From the first byte of a request to the end of its headers.
+    /// From the first byte of a request to the end of its headers; for the first request, from the accept.
     pub header_timeout: Duration,
     /// For a client that takes no byte of its answer.
     pub write_timeout: Duration,
@@ -105,7 +112,7 @@ impl Server {
         let Self { listener, router, config, doorkeeper } = self;
         let address = listener.local_addr().ok().map(tracing::field::display);
         let engine = Engine::new(router, &config, doorkeeper, shutdown.clone());
-        let mut connections = Connections::new(Arc::new(engine), config.max_connections);
+        let mut connections = Connections::new(Arc::new(engine), &config);
 
         let drained = async {
             shutdown.reached(Phase::Draining).await;

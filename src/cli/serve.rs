@@ -190,6 +190,8 @@ fn limits(settings: &Settings) -> server::Config {
     let server = &settings.server;
     server::Config {
         max_connections: server.max_connections,
+        max_connections_per_peer: settings.max_connections_per_peer(),
+        exempt_peers: settings.exempt_peers(),
         idle_timeout: Duration::from_secs(server.idle_timeout_seconds),
         header_timeout: Duration::from_secs(server.header_timeout_seconds),
         write_timeout: WRITE_TIMEOUT,

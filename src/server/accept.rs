@@ -12,8 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::Config;
 use super::connection::Engine;
 use super::parking::ParkingLot;
+use super::peers::{PeerPlace, Peers};
 use super::shutdown::Phase;
 
 /// The open connections of one listener.
@@ -22,16 +24,25 @@ pub(super) struct Connections {
     engine: Arc<Engine>,
     limit: Arc<Semaphore>,
     tasks: JoinSet<()>,
+    peers: Arc<Peers>,
     /// One that waits for its place.
-    accepted: Option<(TcpStream, SocketAddr)>,
+    accepted: Option<Accepted>,
     /// An idle connection is closing for it.
     made_way: bool,
 }
 
+#[derive(Debug)]
+struct Accepted {
+    stream: TcpStream,
+    peer: SocketAddr,
+    place_of_peer: PeerPlace,
+}
+
 impl Connections {
-    pub(super) fn new(engine: Arc<Engine>, max_connections: usize) -> Self {
-        let limit = Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS));
-        Self { engine, limit: Arc::new(limit), tasks: JoinSet::new(), accepted: None, made_way: false }
+    pub(super) fn new(engine: Arc<Engine>, config: &Config) -> Self {
+        let limit = Arc::new(Semaphore::new(config.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+        let peers = Arc::new(Peers::new(config.max_connections_per_peer, config.exempt_peers.clone()));
+        Self { engine, limit, peers, tasks: JoinSet::new(), accepted: None, made_way: false }
     }
 
     pub(super) fn open(&self) -> usize {
@@ -48,14 +59,14 @@ impl Connections {
                 Some(ended) = self.tasks.join_next() => note_panic(&ended),
                 place = place(limit, &parking, &mut self.made_way), if self.accepted.is_some() => {
                     self.made_way = false;
-                    if let Some((stream, peer)) = self.accepted.take() {
-                        self.spawn(stream, peer, place);
+                    if let Some(accepted) = self.accepted.take() {
+                        self.spawn(accepted, place);
                     }
                 }
                 next = listener.accept(), if self.accepted.is_none() => match next {
-                    Ok(connection) => {
+                    Ok((stream, peer)) => {
                         pause.reset();
-                        self.accepted = Some(connection);
+                        self.accepted = self.admit(stream, peer);
                     }
                     Err(error) if concerns_one_connection(&error) => {}
                     Err(error) => {
@@ -76,15 +87,17 @@ impl Connections {
     /// Takes what the kernel has accepted for us, then closes the listener: closing it first would reset them. The
     /// limit does not count here, for the backlog is one and these are the last.
     pub(super) fn empty_queue(&mut self, listener: TcpListener) -> io::Result<()> {
-        if let Some((stream, peer)) = self.accepted.take() {
-            self.spawn(stream, peer, None);
+        if let Some(accepted) = self.accepted.take() {
+            self.spawn(accepted, None);
         }
         let listener = listener.into_std()?;
         loop {
             match listener.accept() {
                 Ok((stream, peer)) => {
                     stream.set_nonblocking(true)?;
-                    self.spawn(TcpStream::from_std(stream)?, peer, None);
+                    if let Some(accepted) = self.admit(TcpStream::from_std(stream)?, peer) {
+                        self.spawn(accepted, None);
+                    }
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -114,11 +127,21 @@ impl Connections {
         cut
     }
 
-    fn spawn(&mut self, stream: TcpStream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+    /// Closes the connection if its peer has as many as it may have.
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) -> Option<Accepted> {
+        let place_of_peer = self.peers.place(peer.ip());
+        if place_of_peer.is_none() {
+            tracing::debug!(client.address = %peer, "too many connections of one peer");
+        }
+        Some(Accepted { stream, peer, place_of_peer: place_of_peer? })
+    }
+
+    fn spawn(&mut self, accepted: Accepted, permit: Option<OwnedSemaphorePermit>) {
         let engine = self.engine.clone();
         self.tasks.spawn(async move {
+            let Accepted { stream, peer, place_of_peer } = accepted;
             engine.serve(stream, peer).await;
-            drop(permit);
+            drop((permit, place_of_peer));
         });
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::head_scan::HeadScan;
 
@@ -76,6 +76,11 @@ impl Activity {
         idle.then(|| self.heads.load(Ordering::Relaxed))
     }
 
+    /// Whether any head has begun.
+    pub(super) fn has_had_bytes(&self) -> bool {
+        self.heads.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether the connection was closed with everything sent.
     pub(super) fn is_shut_down(&self) -> bool {
         self.shut_down.load(Ordering::Relaxed)
@@ -116,7 +121,7 @@ impl ClientIo {
             stream,
             unread: Bytes::new(),
             activity,
-            head: Patience::new(header),
+            head: Patience { first_ends: Some(Instant::now() + header), ..Patience::new(header) },
             scan: HeadScan::default(),
             write: Patience::new(write),
             linger: Patience::new(LINGER_TIME),
@@ -183,6 +188,9 @@ impl AsyncRead for ClientIo {
         if buf.filled().len() > before {
             if self.activity.bytes_came() {
                 self.head.reset();
+                if self.activity.heads.load(Ordering::Relaxed) > 1 {
+                    self.head.first_ends = None;
+                }
                 self.scan = HeadScan::default();
             }
             if self.activity.in_head() {
@@ -244,18 +252,21 @@ impl AsyncWrite for ClientIo {
 #[derive(Debug)]
 struct Patience {
     limit: Duration,
+    /// When the first time-out ends, if that began before anybody waited.
+    first_ends: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patience {
     fn new(limit: Duration) -> Self {
-        Self { limit, timer: None }
+        Self { limit, first_ends: None, timer: None }
     }
 
     /// Runs from the first call after a reset.
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        let limit = self.limit;
-        self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx).is_ready()
+        let Self { limit, first_ends, timer } = self;
+        let mut ends = || first_ends.take().unwrap_or_else(|| Instant::now() + *limit);
+        timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(ends()))).as_mut().poll(cx).is_ready()
     }
 
     fn reset(&mut self) {

@@ -9,6 +9,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::client_io::{Activity, ClientIo};
 use super::parking::ParkingLot;
@@ -79,21 +80,26 @@ impl Engine {
         let activity = Arc::new(Activity::default());
         let mut io = ClientIo::new(stream, activity.clone(), self.header_timeout, self.write_timeout);
         let mut service = RequestService::new(self.clone(), peer, activity.clone());
-        while self.is_woken(&io).await {
+        // Also where it is woken for nothing.
+        let mut patience = Instant::now() + self.header_timeout;
+        while self.is_woken(&io, patience).await {
             match self.serve_until_idle(io, service, &activity).await {
                 Some((idle, of_it)) => (io, service) = (idle, of_it),
                 None => return,
+            }
+            if activity.has_had_bytes() {
+                patience = Instant::now() + self.idle_timeout;
             }
         }
     }
 
     /// Waits, parked, for a request; false if the connection is to be closed instead.
-    async fn is_woken(&self, io: &ClientIo) -> bool {
+    async fn is_woken(&self, io: &ClientIo, patience: Instant) -> bool {
         let mut parked = self.parking.park();
         tokio::select! {
             biased;
             () = io.readable() => true,
-            () = tokio::time::sleep(self.idle_timeout) => false,
+            () = tokio::time::sleep_until(patience) => false,
             () = parked.must_go() => false,
             () = self.idle_must_close() => false,
         }

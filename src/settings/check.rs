@@ -68,6 +68,7 @@ impl Findings {
         let aliyun = &settings.verifier.aliyun;
         for (key, value, least, most) in [
             ("server.max_connections", server.max_connections as u64, 1, 1_000_000),
+            ("server.max_connections_per_peer", server.max_connections_per_peer as u64, 0, 1_000_000),
             ("server.idle_timeout_seconds", server.idle_timeout_seconds, 1, HOUR_SECONDS),
             ("server.header_timeout_seconds", server.header_timeout_seconds, 1, HOUR_SECONDS),
             ("server.body_timeout_ms", server.body_timeout_ms, 1, TEN_MINUTES_MS),

@@ -126,6 +126,20 @@ impl Settings {
         TrustedProxies::parse(self.server.trusted_proxies.iter().map(String::as_str)).unwrap_or_default()
     }
 
+    /// A quarter of the connections unless it says otherwise: enough for a gateway that nobody has declared.
+    pub fn max_connections_per_peer(&self) -> usize {
+        match self.server.max_connections_per_peer {
+            0 => (self.server.max_connections / 4).max(1),
+            most => most,
+        }
+    }
+
+    /// Peers that may have any number of connections: gateways, and this machine.
+    pub fn exempt_peers(&self) -> TrustedProxies {
+        let proxies = self.server.trusted_proxies.iter().map(String::as_str);
+        TrustedProxies::parse(["127.0.0.0/8", "::1"].into_iter().chain(proxies)).unwrap_or_default()
+    }
+
     /// The limits in force. Without declared proxies there is none by address: everybody behind a gateway that nobody
     /// declared would be one address.
     pub fn login_limits(&self) -> limits::Config {

@@ -69,6 +69,8 @@ pub struct Server {
     /// As text; [`Settings::trusted_proxies`] reads them.
     pub trusted_proxies: Vec<String>,
     pub max_connections: usize,
+    /// 0: a quarter of them.
+    pub max_connections_per_peer: usize,
     pub idle_timeout_seconds: u64,
     pub header_timeout_seconds: u64,
     pub body_timeout_ms: u64,

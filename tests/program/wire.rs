@@ -190,6 +190,18 @@ async fn every_path_and_method_that_is_not_there_is_answered_in_the_contracts_fo
 }
 
 #[tokio::test]
+async fn a_login_is_answered_at_once_while_silent_connections_hold_all_places() {
+    let program = Setup::new().set("ONECLICK_SERVER__MAX_CONNECTIONS", "100").start().await;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(program.connect().await);
+    }
+    let answer = timeout(Duration::from_secs(5), program.raw(&last(raw_login(SEED_TOKEN)))).await;
+    let answer = answer.expect("before the header time-out of 10 s");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_silent_connection_is_closed() {
     let setup = Setup::new()
         .set("ONECLICK_SERVER__HEADER_TIMEOUT_SECONDS", "1")

@@ -7,6 +7,7 @@ use super::{MASTER_KEY, from_text, from_variables, production, refused};
 fn a_value_out_of_its_range_is_refused_by_key_and_place() {
     for (key, values) in [
         ("server.max_connections", ["0", "1000001"]),
+        ("server.max_connections_per_peer", ["1000001", "2000000"]),
         ("server.idle_timeout_seconds", ["0", "3601"]),
         ("server.header_timeout_seconds", ["0", "3601"]),
         ("server.body_timeout_ms", ["0", "600001"]),

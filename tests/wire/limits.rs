@@ -1,9 +1,14 @@
 //! The number of connections.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{GET, Running, config};
+use tokio::time::timeout;
+
+use super::{GET, PATIENCE, Running, config};
+use oneclick_login::client_address::TrustedProxies;
 use oneclick_login::server::Config;
+
+const GET_AND_CLOSE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 #[tokio::test]
 async fn at_the_limit_the_next_connection_waits_and_is_served_when_one_leaves() {
@@ -73,6 +78,56 @@ async fn at_the_limit_the_connection_that_has_been_idle_longest_makes_way() {
     for client in [&mut first[0], &mut rest[1]] {
         client.send(GET).await;
         assert_eq!(client.answer().await.status, 200, "the others stay");
+    }
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_make_way_for_one_that_speaks() {
+    let server = Running::start(config()).await;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(server.connect().await);
+    }
+    let start = Instant::now();
+    assert!(server.is_alive().await);
+    assert!(start.elapsed() < Duration::from_secs(5), "long before the header time-out");
+    assert_eq!(silent[0].until_closed().await.bytes, b"", "the one that came first");
+    assert!(silent[99].stays_open_for(Duration::from_millis(50)).await);
+}
+
+/// Half heads do not make way; they leave at the header time-out.
+#[tokio::test]
+async fn half_heads_hold_all_places_for_the_header_timeout_at_the_longest() {
+    let server = Running::start(Config { header_timeout: Duration::from_millis(500), ..config() }).await;
+    let mut half = Vec::new();
+    for _ in 0..100 {
+        let mut client = server.connect().await;
+        client.send(b"G").await;
+        half.push(client);
+    }
+    assert!(server.is_alive().await);
+}
+
+#[tokio::test]
+async fn a_peer_gets_no_more_than_its_share_unless_it_is_exempt() {
+    let share = Config { max_connections_per_peer: 3, ..config() };
+    let exempt_peers = TrustedProxies::parse(["127.0.0.0/8"]).expect("a network");
+    let exempt = Config { exempt_peers, ..share.clone() };
+    for (config, served) in [(share, 3), (exempt, 5)] {
+        let server = Running::start(config).await;
+        let mut clients = Vec::new();
+        for _ in 0..served {
+            let mut client = server.connect().await;
+            client.send(GET).await;
+            assert_eq!(client.answer().await.status, 200);
+            clients.push(client);
+        }
+        if served == 3 {
+            assert_eq!(server.connect().await.until_closed().await.bytes, b"");
+            clients.pop();
+            let place_again = async { while server.exchange(GET_AND_CLOSE).await.statuses() != [200] {} };
+            timeout(PATIENCE, place_again).await.expect("the place comes back");
+        }
     }
 }
 

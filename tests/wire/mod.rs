@@ -20,6 +20,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use oneclick_login::client_address::TrustedProxies;
 use oneclick_login::server::{Config, Doorkeeper, Ended, Malformed, Server, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,6 +42,8 @@ const LARGE_BYTES: usize = 32 * 1024 * 1024;
 fn config() -> Config {
     Config {
         max_connections: 100,
+        max_connections_per_peer: 1000,
+        exempt_peers: TrustedProxies::default(),
         idle_timeout: Duration::from_secs(60),
         header_timeout: Duration::from_secs(60),
         write_timeout: Duration::from_secs(60),

@@ -17,12 +17,23 @@ fn short_header() -> Config {
 }
 
 #[tokio::test]
-async fn a_silent_connection_is_closed_at_the_idle_timeout() {
-    let server = Running::start(Config { idle_timeout: SHORT, ..config() }).await;
+async fn a_silent_connection_is_closed_at_the_header_timeout() {
+    let server = Running::start(short_header()).await;
     let mut client = server.connect().await;
     let start = Instant::now();
     assert_eq!(client.until_closed().await.bytes, b"");
     assert!(start.elapsed() >= JUST_UNDER_SHORT);
+}
+
+#[tokio::test]
+async fn the_first_heads_time_runs_from_the_accept() {
+    let server = Running::start(Config { header_timeout: SHORT * 4, ..config() }).await;
+    let start = Instant::now();
+    let mut client = server.connect().await;
+    assert!(client.stays_open_for(SHORT * 3).await);
+    client.send(&GET[..9]).await;
+    assert_eq!(client.until_closed().await.bytes, b"");
+    assert!(start.elapsed() < SHORT * 6, "the first byte bought no more time");
 }
 
 #[tokio::test]
