@@ -152,10 +152,10 @@ async fn place(limit: Arc<Semaphore>, parking: &ParkingLot, made_way: &mut bool)
         if let Ok(place) = Arc::clone(&limit).try_acquire_owned() {
             return Some(place);
         }
-        *made_way = *made_way || parking.make_way();
+        *made_way = (*made_way && !parking.has_stayed()) || parking.make_way();
         tokio::select! {
             place = Arc::clone(&limit).acquire_owned() => return place.ok(),
-            () = parking.one_more(), if !*made_way => {}
+            () = parking.one_more() => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 //! buffers; and where there is no place for a new connection, the one that has waited longest makes way.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
@@ -9,8 +10,9 @@ use tokio::sync::{Notify, oneshot};
 #[derive(Debug, Default)]
 pub(super) struct ParkingLot {
     parked: Mutex<Lot>,
-    /// One more connection has come.
+    /// One more connection has come, or one has stayed that was told to go.
     came: Notify,
+    stayed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -26,6 +28,7 @@ pub(super) struct Parked {
     lot: Arc<ParkingLot>,
     number: u64,
     must_go: oneshot::Receiver<()>,
+    goes: bool,
 }
 
 impl ParkingLot {
@@ -37,7 +40,7 @@ impl ParkingLot {
         lot.waiting.insert(number, tell);
         drop(lot);
         self.came.notify_one();
-        Parked { lot: Arc::clone(self), number, must_go }
+        Parked { lot: Arc::clone(self), number, must_go, goes: false }
     }
 
     /// Has the connection that waits longest close; false if none waits.
@@ -47,9 +50,14 @@ impl ParkingLot {
         longest.is_some_and(|(_, tell)| tell.send(()).is_ok())
     }
 
-    /// Waits until one more has come.
+    /// Waits until one more has come, or one has stayed.
     pub async fn one_more(&self) {
         self.came.notified().await;
+    }
+
+    /// Whether one that was told to go has got a request in the same moment, and stays.
+    pub fn has_stayed(&self) -> bool {
+        self.stayed.swap(false, Ordering::Relaxed)
     }
 
     fn lot(&self) -> MutexGuard<'_, Lot> {
@@ -63,12 +71,17 @@ impl Parked {
         if (&mut self.must_go).await.is_err() {
             std::future::pending().await
         }
+        self.goes = true;
     }
 }
 
 impl Drop for Parked {
     fn drop(&mut self) {
-        self.lot.lot().waiting.remove(&self.number);
+        let was_told = self.lot.lot().waiting.remove(&self.number).is_none();
+        if was_told && !self.goes {
+            self.lot.stayed.store(true, Ordering::Relaxed);
+            self.lot.came.notify_one();
+        }
     }
 }
 
@@ -89,5 +102,19 @@ mod tests {
         assert!(lot.make_way());
         third.must_go().await;
         assert_eq!(lot.lot().waiting.len(), 0);
+        drop((first, third));
+        assert!(!lot.has_stayed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_stays_although_it_was_told_to_go_says_so() {
+        let lot = Arc::new(ParkingLot::default());
+        let parked = lot.park();
+        lot.one_more().await;
+        assert!(lot.make_way());
+        drop(parked);
+        lot.one_more().await;
+        assert!(lot.has_stayed());
+        assert!(!lot.has_stayed(), "once");
     }
 }
