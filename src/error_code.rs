@@ -27,6 +27,7 @@ pub enum ErrorCode {
     MethodNotAllowed,
     RequestTimeout,
     BodyTooLarge,
+    HeadTooLarge,
     TooManyRequests,
     TenantTokenInvalid,
     TicketInvalid,
@@ -54,7 +55,7 @@ struct Row {
 
 impl ErrorCode {
     /// Every code, in the order of the README's table.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::DeviceIncomplete,
         Self::ClientIdBlank,
         Self::AppNotRegistered,
@@ -71,6 +72,7 @@ impl ErrorCode {
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::BodyTooLarge,
+        Self::HeadTooLarge,
         Self::TooManyRequests,
         Self::TenantTokenInvalid,
         Self::TicketInvalid,
@@ -97,6 +99,7 @@ impl ErrorCode {
             Self::MethodNotAllowed => ("IDAAS.SDK.COM.0405", 405, "Method not allowed", "请求方法不允许", O),
             Self::RequestTimeout => ("IDAAS.SDK.COM.0408", 408, "Request timed out", "请求超时", O),
             Self::BodyTooLarge => ("IDAAS.SDK.COM.0413", 413, "Request body is too large", "请求体过大", O),
+            Self::HeadTooLarge => ("IDAAS.SDK.COM.0431", 431, "Request head is too large", "请求头过大", O),
             Self::TooManyRequests => ("IDAAS.SDK.COM.0429", 429, "Too many requests, please try again later", "请求过于频繁,请稍后再试", O),
             Self::TenantTokenInvalid => ("IDAAS.TENANT.COM.0401", 401, "Invalid or expired tenant token", "租户令牌无效或已过期", O),
             Self::TicketInvalid => ("IDAAS.TENANT.TICKET.0001", 400, "Invalid or expired ticket", "票据无效或已过期", O),

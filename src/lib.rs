@@ -15,7 +15,7 @@
 //! | 3 edge | [`http`] | HTTP in, HTTP out, in the contract's form |
 //! | 2 use cases | [`login`], [`session`], [`tenant`], [`readiness`], [`housekeeping`] | procedures; no axum, no SQL, no JSON of the wire |
 //! | 1 capabilities | [`verifier`], [`store`], [`commit_queue`], [`limits`], [`apps`], [`keys`], [`id_token`], [`vault`], [`audit`], [`metrics`] | each its own outside world, and its own error |
-//! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`over_limit`], [`locale`], [`clock`], [`deadline`], [`error_chain`], [`finding`], [`hex`], [`trace`], [`client_address`] | plain types, no network, no database |
+//! | 0 vocabulary | [`ids`], [`phone_number`], [`device`], [`session_token`], [`error_code`], [`over_limit`], [`locale`], [`clock`], [`deadline`], [`error_chain`], [`finding`], [`hex`], [`trace`], [`client_address`], [`refusal`] | plain types, no network, no database |
 //!
 //! Below floor 4 only [`http`] may name axum and utoipa; only [`store`] may name sqlx; only [`verifier`], `cli::healthcheck`,
 //! `cli::doctor` and `telemetry::otel` may name reqwest, and only the last opentelemetry; only [`limits`] may name governor;
@@ -75,6 +75,7 @@ pub mod metrics;
 pub mod over_limit;
 pub mod phone_number;
 pub mod readiness;
+pub mod refusal;
 pub mod server;
 pub mod session;
 pub mod session_token;

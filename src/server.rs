@@ -28,6 +28,7 @@ mod shutdown;
 pub use shutdown::{Phase, Shutdown, Signal, signals};
 
 use crate::client_address::TrustedProxies;
+use crate::refusal::Refusal;
 
 use accept::Connections;
 use connection::Engine;
@@ -56,21 +57,15 @@ pub struct Config {
 /// Answers requests before the routes do.
 pub trait Doorkeeper: Send + Sync {
     /// The answer to a request that the routes must not see. The connection is closed after it.
-    fn refuse(&self, request: &request::Parts, malformed: Malformed) -> Response;
+    fn refuse(&self, request: &request::Parts, refusal: Refusal) -> Response;
 
     /// The answer to a request that is not let in now; its body has not been read. `None` lets it in.
     fn turn_away(&self, _request: &request::Parts) -> Option<Response> {
         None
     }
-}
 
-/// What is wrong with a request that HTTP's grammar lets pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Malformed {
-    /// It has no `Host`, an empty one or several.
-    Host,
-    /// It gives the length of its body in two ways.
-    Length,
+    /// Is told of a connection that was closed without an answer.
+    fn closed(&self, _refusal: Refusal, _peer: SocketAddr) {}
 }
 
 /// How the end went.

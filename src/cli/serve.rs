@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::request::Parts;
 use axum::response::Response;
 use tokio::net::{TcpListener, TcpSocket};
@@ -15,11 +14,11 @@ use crate::app::{self, App, StartError};
 use crate::clock::Clock;
 use crate::error_chain::Chain;
 use crate::http::management::{self, Management};
-use crate::http::{self, DOCS_PATH, LOGIN_PATH, LoadShedding};
-use crate::locale::Locale;
+use crate::http::{self, DOCS_PATH, LOGIN_PATH, LoadShedding, Refusals};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
-use crate::server::{self, Doorkeeper, Malformed, Phase, Server, Shutdown};
+use crate::refusal::Refusal;
+use crate::server::{self, Doorkeeper, Phase, Server, Shutdown};
 use crate::settings::{DEMO_CLIENT_ID, Environment, Provider, Settings};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
@@ -60,7 +59,8 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
         lost_log_lines: telemetry::lost_lines,
     };
     let management_end = Shutdown::new();
-    let management = serve_on(management, management::router(shown.clone()), &settings, None);
+    let door = Door::new(settings.server.management_listen, &shown.metrics, &settings, None);
+    let management = Server::new(management, management::router(shown.clone()), limits(&settings), Arc::new(door));
     let management = tokio::spawn(management.run(management_end.clone()));
 
     let app = tokio::select! {
@@ -77,7 +77,8 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
         readiness.drain();
     });
     let shedding = app.load_shedding(&settings);
-    let ended = serve_on(public, app.router(), &settings, Some(shedding)).run(shutdown.clone()).await;
+    let door = Door::new(settings.server.listen, &shown.metrics, &settings, Some(shedding));
+    let ended = Server::new(public, app.router(), limits(&settings), Arc::new(door)).run(shutdown.clone()).await;
     let close = async {
         app.close().await;
         management_end.advance(Phase::Closing);
@@ -95,25 +96,27 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
     Ok(())
 }
 
-fn serve_on(listener: TcpListener, router: Router, settings: &Settings, shedding: Option<LoadShedding>) -> Server {
-    let door = Door { locale: settings.i18n.default_locale, shedding };
-    Server::new(listener, router, limits(settings), Arc::new(door))
-}
-
 /// What a listener refuses before its routes.
 struct Door {
-    locale: Locale,
+    refusals: Refusals,
     /// Where logins come in.
     shedding: Option<LoadShedding>,
 }
 
+impl Door {
+    fn new(listen: SocketAddr, metrics: &Arc<Metrics>, settings: &Settings, shedding: Option<LoadShedding>) -> Self {
+        let refusals = Refusals::new(listen, Arc::clone(metrics), Clock::system(), settings.i18n.default_locale);
+        Self { refusals, shedding }
+    }
+}
+
 impl Doorkeeper for Door {
-    fn refuse(&self, request: &Parts, malformed: Malformed) -> Response {
-        let header = match malformed {
-            Malformed::Host => "Host",
-            Malformed::Length => "Transfer-Encoding",
-        };
-        http::refuse_malformed(request, header, self.locale, Clock::system().now())
+    fn refuse(&self, request: &Parts, refusal: Refusal) -> Response {
+        self.refusals.refuse(request, refusal)
+    }
+
+    fn closed(&self, refusal: Refusal, peer: SocketAddr) {
+        self.refusals.closed(refusal, peer);
     }
 
     fn turn_away(&self, request: &Parts) -> Option<Response> {

@@ -337,8 +337,22 @@ pub(super) fn language(headers: &HeaderMap) -> Option<Locale> {
     Locale::from_tag(first.to_str().ok()?)
 }
 
+/// Answers what was not read as a request, or not all of it.
+pub(super) fn refuse_unread(parts: &Parts, failure: &Failure, default_locale: Locale, now: OffsetDateTime) -> Response {
+    let mut response = Response::default();
+    let locale = language(&parts.headers).unwrap_or(default_locale);
+    write(&mut response, failure, locale, Form::of(parts.uri.path()));
+    HeaderId::of(&parts.headers, now).write(response.headers_mut());
+    response
+}
+
 /// Answers a request that never reaches the router and its layers: what is said by `header` is missing or ambiguous.
-pub fn refuse_malformed(parts: &Parts, header: &'static str, default_locale: Locale, now: OffsetDateTime) -> Response {
+pub(super) fn refuse_malformed(
+    parts: &Parts,
+    header: &'static str,
+    default_locale: Locale,
+    now: OffsetDateTime,
+) -> Response {
     let failure = Failure::format(header).closing();
     let mut response = StatusCode::BAD_REQUEST.into_response();
     let locale = language(&parts.headers).unwrap_or(default_locale);

@@ -3,19 +3,16 @@
 //! counter and a line now and then tell of them, for a line and an audit event each would cost more than the answer.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
-use tokio::time::Instant;
 
 use super::LOGIN_PATH;
 use super::error::{ACCESS_TOKEN_STATE, Failure, language, retry_after_seconds};
+use super::now_and_then::NowAndThen;
 use super::request_id::HeaderId;
 use crate::clock::Clock;
 use crate::commit_queue::CommitQueue;
@@ -24,9 +21,6 @@ use crate::locale::Locale;
 use crate::metrics::Counter;
 use crate::verifier::TokenState;
 
-/// How often the log tells how many there were.
-const BETWEEN_LINES: Duration = Duration::from_secs(1);
-
 pub struct LoadShedding {
     commit_queue: CommitQueue,
     turned_away: Counter,
@@ -34,16 +28,14 @@ pub struct LoadShedding {
     default_locale: Locale,
     /// The body of the answer, by language.
     bodies: [(Locale, Bytes); 2],
-    untold: AtomicU64,
-    told_at: Mutex<Option<Instant>>,
+    lines: NowAndThen,
 }
 
 impl LoadShedding {
     pub fn new(commit_queue: CommitQueue, turned_away: Counter, clock: Clock, default_locale: Locale) -> Self {
         let failure = Failure::new(ErrorCode::SystemBusy);
         let bodies = [Locale::En, Locale::Zh].map(|locale| (locale, failure.contract_body(locale)));
-        let (untold, told_at) = (AtomicU64::new(0), Mutex::new(None));
-        Self { commit_queue, turned_away, clock, default_locale, bodies, untold, told_at }
+        Self { commit_queue, turned_away, clock, default_locale, bodies, lines: NowAndThen::default() }
     }
 
     /// The answer to a login that must not begin now; `None` for everything else.
@@ -53,7 +45,6 @@ impl LoadShedding {
             return None;
         }
         self.turned_away.inc();
-        self.untold.fetch_add(1, Ordering::Relaxed);
         self.tell_now_and_then();
         let locale = language(&parts.headers).unwrap_or(self.default_locale);
         let body = self.bodies.iter().find(|(spoken, _)| *spoken == locale).map(|(_, body)| body.clone());
@@ -69,15 +60,7 @@ impl LoadShedding {
     }
 
     fn tell_now_and_then(&self) {
-        let now = Instant::now();
-        {
-            let mut told_at = self.told_at.lock().unwrap_or_else(PoisonError::into_inner);
-            if told_at.is_some_and(|told_at| now - told_at < BETWEEN_LINES) {
-                return;
-            }
-            *told_at = Some(now);
-        }
-        let logins = self.untold.swap(0, Ordering::Relaxed);
+        let Some(logins) = self.lines.count() else { return };
         let cause = if self.commit_queue.is_healthy() { "overload" } else { "the database takes no sessions" };
         tracing::warn!(logins, cause, under_way = self.commit_queue.taken(), "logins are turned away, unspent");
     }

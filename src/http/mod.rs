@@ -12,7 +12,9 @@ mod json;
 mod load_shedding;
 mod login;
 pub mod management;
+mod now_and_then;
 pub mod openapi;
+mod refusals;
 mod request_id;
 mod request_metrics;
 mod route;
@@ -48,8 +50,8 @@ use crate::tenant::Tenants;
 use crate::trace::Recorder;
 
 pub use docs::{Docs, PAGE_PATH as DOCS_PATH, document};
-pub use error::refuse_malformed;
 pub use load_shedding::LoadShedding;
+pub use refusals::Refusals;
 
 pub const LOGIN_PATH: &str = "/api/v2/sdk/login/aliyun-mobile-auth";
 pub const JWKS_PATH: &str = "/api/v1/oauth2/keys";

@@ -55,6 +55,11 @@ struct OutcomeLabels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
 impl Metrics {
     pub fn new(process_started: OffsetDateTime) -> Self {
         let clients = ClientLabels::default();

@@ -9,11 +9,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::Histograms;
 use super::client_labels::ClientLabels;
+use super::{Histograms, ReasonLabels};
 use crate::error_code::SUCCESS;
 use crate::ids::ClientId;
 use crate::over_limit::Limit;
+use crate::refusal::Refusal;
 
 /// From an answer out of memory to the longest a request may take, seconds.
 const DURATIONS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -28,6 +29,7 @@ pub struct RequestMetrics {
     /// For who turns logins away before they are read.
     pub turned_away: Counter,
     jwks_requests: Counter,
+    refused: Family<ReasonLabels, Counter>,
     clients: ClientLabels,
 }
 
@@ -67,6 +69,10 @@ struct LimitLabels {
 
 impl RequestMetrics {
     pub(super) fn new(clients: &ClientLabels) -> Self {
+        let refused = Family::default();
+        for refusal in Refusal::ALL {
+            drop(refused.get_or_create(&ReasonLabels { reason: refusal.as_str() }));
+        }
         Self {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
@@ -75,6 +81,7 @@ impl RequestMetrics {
             others_over_limit: by_limit(&Limit::OF_OTHERS),
             turned_away: Counter::default(),
             jwks_requests: Counter::default(),
+            refused,
             clients: clients.clone(),
         }
     }
@@ -102,6 +109,11 @@ impl RequestMetrics {
         );
         registry.register("oneclick_http_requests", "Requests that were answered", self.requests.clone());
         registry.register(
+            "oneclick_http_refused",
+            "Requests and connections that never reached the routes, by reason",
+            self.refused.clone(),
+        );
+        registry.register(
             "oneclick_http_request_duration_seconds",
             "From a request's head to its answer",
             self.durations.clone(),
@@ -128,6 +140,10 @@ impl RequestMetrics {
     pub fn count_over_limit(&self, limit: Limit) {
         let counters = if Limit::OF_LOGINS.contains(&limit) { &self.over_limit } else { &self.others_over_limit };
         counters.get_or_create(&LimitLabels { limit: limit.as_str() }).inc();
+    }
+
+    pub fn count_refused(&self, refusal: Refusal) {
+        self.refused.get_or_create(&ReasonLabels { reason: refusal.as_str() }).inc();
     }
 
     pub fn count_jwks_request(&self) {

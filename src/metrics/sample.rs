@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
+use super::ReasonLabels;
 use crate::store::PoolState;
 use crate::verifier::guard::GuardState;
 
@@ -36,11 +37,6 @@ pub struct Parts {
     pub session_writer_healthy: bool,
     /// By state; of several keys in one, the oldest counts.
     pub signing_keys: Vec<(&'static str, Duration)>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabels {
-    reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

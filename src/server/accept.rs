@@ -17,6 +17,7 @@ use super::connection::Engine;
 use super::parking::ParkingLot;
 use super::peers::{PeerPlace, Peers};
 use super::shutdown::Phase;
+use crate::refusal::Refusal;
 
 /// The open connections of one listener.
 #[derive(Debug)]
@@ -131,7 +132,7 @@ impl Connections {
     fn admit(&self, stream: TcpStream, peer: SocketAddr) -> Option<Accepted> {
         let place_of_peer = self.peers.place(peer.ip());
         if place_of_peer.is_none() {
-            tracing::debug!(client.address = %peer, "too many connections of one peer");
+            self.engine.doorkeeper.closed(Refusal::TooManyConnections, peer);
         }
         Some(Accepted { stream, peer, place_of_peer: place_of_peer? })
     }

@@ -1,20 +1,21 @@
 //! A client's socket with three kinds of patience: for a request's head, for a client that does not read, and for what
-//! is still on its way when the connection is closed. It must not know HTTP beyond where a head begins and ends, and
-//! that it is told.
+//! is still on its way when the connection is closed. hyper gets one whole head at a time, and behind it no more than its
+//! body.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::body::Bytes;
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use super::head_scan::HeadScan;
+use super::head_scan::{HeadScan, Seen, stand_in};
+use crate::refusal::Refusal;
 
 /// What is read and thrown away after the last answer. Enough for a client that was just sending its body; more would
 /// let anyone who ignores the answer keep us reading.
@@ -32,12 +33,12 @@ const BUSY: u8 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Activity {
     state: AtomicU8,
-    /// Heads that began with bytes of their own, and were looked at as they came.
+    /// Heads that began.
     heads: AtomicU32,
-    /// The last of them gives the length of its body in two ways.
-    two_lengths: AtomicBool,
-    /// What came together with the end of the last of them.
-    bytes_behind: AtomicUsize,
+    /// The body of the last request came with the end of its head.
+    body_came: AtomicBool,
+    /// Why the last request, or what would have been one, is refused.
+    refusal: OnceLock<Refusal>,
     /// Something is written that the client has not taken yet.
     writing: AtomicBool,
     shut_down: AtomicBool,
@@ -51,23 +52,18 @@ impl Activity {
     }
 
     /// The answer has been handed over. Bytes that come from now on begin a new head.
-    ///
-    /// The beginning of a pipelined head that hyper holds already cannot be seen here; until more of it comes, it is
-    /// under hyper's idle time-out.
     pub(super) fn request_ends(&self) {
         self.state.store(IDLE, Ordering::Relaxed);
     }
 
-    /// Whether the `nth` request's head gives the length of its body in two ways, or may do so: it came together with the
-    /// end of another request, where no head was looked for.
-    pub(super) fn may_have_two_lengths(&self, nth: u32) -> bool {
-        self.two_lengths.load(Ordering::Relaxed) || nth > self.heads.load(Ordering::Relaxed)
+    /// Of the request that has begun, which is then a stand-in; or why the connection was closed.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.refusal.get().copied()
     }
 
-    /// Whether the `nth` request's body has come already, with its head, and is so long.
-    pub(super) fn has_come_with_head(&self, nth: u32, body_bytes: u64) -> bool {
-        let behind = u64::try_from(self.bytes_behind.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
-        body_bytes <= behind && nth == self.heads.load(Ordering::Relaxed)
+    /// Whether the body of the request that has begun is with hyper already.
+    pub(super) fn has_body_come(&self) -> bool {
+        self.body_came.load(Ordering::Relaxed)
     }
 
     /// How many requests have begun, if the connection has none now and has sent all its answers.
@@ -86,26 +82,34 @@ impl Activity {
         self.shut_down.load(Ordering::Relaxed)
     }
 
-    fn in_head(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == HEAD
+    fn is(&self, state: u8) -> bool {
+        self.state.load(Ordering::Relaxed) == state
     }
 
-    /// True if these bytes begin a head.
-    fn bytes_came(&self) -> bool {
-        let begins = self.state.load(Ordering::Relaxed) == IDLE;
-        if begins {
+    fn refuse(&self, refusal: Refusal) {
+        // Nothing is read behind the first.
+        let _ = self.refusal.set(refusal);
+    }
+
+    /// How many heads have begun with this one, if these bytes begin one.
+    fn bytes_came(&self) -> Option<u32> {
+        let begins = self.is(IDLE);
+        begins.then(|| {
             self.state.store(HEAD, Ordering::Relaxed);
-            self.heads.fetch_add(1, Ordering::Relaxed);
-        }
-        begins
+            self.heads.fetch_add(1, Ordering::Relaxed) + 1
+        })
     }
 }
 
 #[derive(Debug)]
 pub(super) struct ClientIo {
     stream: TcpStream,
-    /// Read before, and to be read again.
-    unread: Bytes,
+    /// Came, and is not for hyper yet: a part of a head, or what lies behind the request under way.
+    held: BytesMut,
+    /// What hyper is still to get of the request under way, in bytes.
+    due: u64,
+    /// hyper was told to wait although there is something to read, and must be woken after its answer.
+    owes_wake: bool,
     activity: Arc<Activity>,
     head: Patience,
     scan: HeadScan,
@@ -119,7 +123,9 @@ impl ClientIo {
     pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, header: Duration, write: Duration) -> Self {
         Self {
             stream,
-            unread: Bytes::new(),
+            held: BytesMut::new(),
+            due: 0,
+            owes_wake: false,
             activity,
             head: Patience { first_ends: Some(Instant::now() + header), ..Patience::new(header) },
             scan: HeadScan::default(),
@@ -130,18 +136,87 @@ impl ClientIo {
         }
     }
 
-    /// Hands back what was read and not used. A copy, for the bytes keep the whole buffer that they were read into, even
-    /// where there are none.
-    pub(super) fn unread(&mut self, bytes: &[u8]) {
-        self.unread = Bytes::copy_from_slice(bytes);
-    }
-
     /// Waits until there is something to read, or the client is gone.
     pub(super) async fn readable(&self) {
-        if self.unread.is_empty() {
+        if self.held.is_empty() {
             // An error will be met by whoever reads.
             let _ = self.stream.readable().await;
         }
+    }
+
+    /// Reads into what is held; says how much that was. `room` is left as it is.
+    fn poll_hold(&mut self, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
+        let before = room.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, room))?;
+        let came = &room.filled()[before..];
+        let bytes = came.len();
+        self.held.extend_from_slice(came);
+        room.set_filled(before);
+        Poll::Ready(Ok(bytes))
+    }
+
+    /// Waits until hyper may have a request, or instead of one that is refused, a stand-in; or until the client is gone.
+    fn poll_head(&mut self, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if !self.held.is_empty() {
+                if let Some(nth) = self.activity.bytes_came() {
+                    self.head.begin(nth);
+                    self.scan = HeadScan::default();
+                }
+                match self.scan.look(&self.held) {
+                    Seen::Part => {}
+                    Seen::Request(bytes) => self.due = bytes,
+                    Seen::Refused(refusal) => {
+                        self.held = BytesMut::from(&*stand_in(&self.held));
+                        self.due = self.held.len() as u64;
+                        self.activity.refuse(refusal);
+                    }
+                }
+                if self.due > 0 {
+                    self.head.reset();
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            match self.poll_hold(cx, room) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if self.activity.is(HEAD) && self.head.is_over(cx) => {
+                    self.activity.refuse(Refusal::HeaderTimeout);
+                    return Poll::Ready(Err(timed_out("the request's head is not complete")));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Hands over what is due.
+    fn poll_due(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.held.is_empty() {
+            ready!(self.poll_hold(cx, buf))?;
+        }
+        let due = usize::try_from(self.due).unwrap_or(usize::MAX);
+        let given = self.held.len().min(due).min(buf.remaining());
+        buf.put_slice(&self.held[..given]);
+        self.held.advance(given);
+        if self.held.is_empty() {
+            // Also what it has room for.
+            self.held = BytesMut::new();
+        }
+        if self.activity.is(HEAD) {
+            self.activity.body_came.store(given == due, Ordering::Relaxed);
+        }
+        self.due -= given as u64;
+        Poll::Ready(Ok(()))
+    }
+
+    /// While its request is worked on, hyper looks whether the client is gone. What comes meanwhile is for later.
+    fn poll_gone(&mut self, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.held.is_empty() && ready!(self.poll_hold(cx, room))? == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        self.owes_wake = true;
+        Poll::Pending
     }
 
     fn watch_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -177,35 +252,13 @@ impl ClientIo {
 
 impl AsyncRead for ClientIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = if self.unread.is_empty() {
-            Pin::new(&mut self.stream).poll_read(cx, buf)
-        } else {
-            let again = self.unread.len().min(buf.remaining());
-            buf.put_slice(&self.unread.split_to(again));
-            Poll::Ready(Ok(()))
-        };
-        if buf.filled().len() > before {
-            if self.activity.bytes_came() {
-                self.head.reset();
-                if self.activity.heads.load(Ordering::Relaxed) > 1 {
-                    self.head.first_ends = None;
-                }
-                self.scan = HeadScan::default();
+        if self.due == 0 {
+            if self.activity.is(BUSY) {
+                return self.poll_gone(cx, buf);
             }
-            if self.activity.in_head() {
-                self.scan.feed(&buf.filled()[before..]);
-                self.activity.two_lengths.store(self.scan.has_two_lengths(), Ordering::Relaxed);
-                self.activity.bytes_behind.store(self.scan.bytes_behind(), Ordering::Relaxed);
-            }
-        } else if read.is_pending() {
-            if !self.activity.in_head() {
-                self.head.reset();
-            } else if self.head.is_over(cx) {
-                return Poll::Ready(Err(timed_out("the request's head is not complete")));
-            }
+            ready!(self.poll_head(cx, buf))?;
         }
-        read
+        if self.due == 0 { Poll::Ready(Ok(())) } else { self.poll_due(cx, buf) }
     }
 }
 
@@ -229,6 +282,10 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.owes_wake && self.activity.is(IDLE) {
+            self.owes_wake = false;
+            cx.waker().wake_by_ref();
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -271,6 +328,14 @@ impl Patience {
 
     fn reset(&mut self) {
         self.timer = None;
+    }
+
+    /// For the `nth` time.
+    fn begin(&mut self, nth: u32) {
+        self.timer = None;
+        if nth > 1 {
+            self.first_ends = None;
+        }
     }
 }
 

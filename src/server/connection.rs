@@ -12,15 +12,15 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::client_io::{Activity, ClientIo};
+use super::head_scan::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::parking::ParkingLot;
 use super::request_service::RequestService;
 use super::shutdown::{Phase, Shutdown};
 use super::{Config, Doorkeeper};
+use crate::refusal::Refusal;
 
-/// A request's line and headers. Also what hyper buffers of a body or an answer.
-const MAX_BUFFER_BYTES: usize = 16 * 1024;
-
-const MAX_HEADERS: usize = 64;
+/// What hyper buffers of a body or an answer; no smaller than the largest head.
+const MAX_BUFFER_BYTES: usize = MAX_HEAD_BYTES;
 
 /// How long a connection without a request is kept once the end has come. A request may be on its way on it, and one that
 /// meets a closed connection is lost: nobody may repeat a POST. Those that are in use close with their next answer.
@@ -91,6 +91,9 @@ impl Engine {
                 patience = Instant::now() + self.idle_timeout;
             }
         }
+        if !activity.has_had_bytes() && Instant::now() >= patience {
+            self.doorkeeper.closed(Refusal::Silent, peer);
+        }
     }
 
     /// Waits, parked, for a request; false if the connection is to be closed instead.
@@ -124,10 +127,9 @@ impl Engine {
                 (&mut *connection).await
             }
             () = idle_for_a_while(activity) => {
+                // hyper holds nothing that was read: it gets whole requests only.
                 let parts = connection.into_parts();
-                let mut io = parts.io.into_inner();
-                io.unread(&parts.read_buf);
-                return Some((io, parts.service));
+                return Some((parts.io.into_inner(), parts.service));
             }
         };
         if ended.is_ok() && !activity.is_shut_down() {
@@ -135,7 +137,14 @@ impl Engine {
             // the one who upgrades it. Nobody does; polled once more it flushes and closes.
             ended = (&mut *connection).await;
         }
+        if activity.refusal() == Some(Refusal::HeaderTimeout) {
+            self.doorkeeper.closed(Refusal::HeaderTimeout, peer);
+        }
         if let Err(error) = ended {
+            if error.is_parse() {
+                // Not seen by `HeadScan`, which reads as hyper does.
+                self.doorkeeper.closed(Refusal::Malformed, peer);
+            }
             tracing::debug!(client.address = %peer, error = &error as &dyn std::error::Error, "connection failed");
         }
         None

@@ -17,9 +17,9 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::Service;
 
-use super::Malformed;
 use super::client_io::Activity;
 use super::connection::Engine;
+use crate::refusal::Refusal;
 
 /// After this many requests a connection is closed, so that long-lived ones spread anew over the replicas.
 const MAX_REQUESTS: u32 = 10_000;
@@ -52,7 +52,6 @@ impl hyper::service::Service<Request<Incoming>> for RequestService {
         let nth = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let worn_out = nth >= MAX_REQUESTS;
         let in_chunks = request.headers().contains_key(TRANSFER_ENCODING);
-        let two_lengths = in_chunks && self.activity.may_have_two_lengths(nth);
         let (engine, activity) = (self.engine.clone(), self.activity.clone());
         let peer = self.peer;
         Box::pin(async move {
@@ -61,14 +60,13 @@ impl hyper::service::Service<Request<Incoming>> for RequestService {
             let doorkeeper = &engine.doorkeeper;
             // Whether a body was left unread, too: hyper closes by itself after one, but only after it has promised to
             // stay, and a gateway would send the next request into a closed connection.
-            let (mut response, closes) = if !names_one_host(parts.version, &parts.headers) {
-                (doorkeeper.refuse(&parts, Malformed::Host), true)
-            } else if two_lengths {
-                (doorkeeper.refuse(&parts, Malformed::Length), true)
+            let (mut response, closes) = if let Some(refusal) = activity.refusal() {
+                (doorkeeper.refuse(&parts, refusal), true)
+            } else if !names_one_host(parts.version, &parts.headers) {
+                (doorkeeper.refuse(&parts, Refusal::Host), true)
             } else if let Some(response) = doorkeeper.turn_away(&parts) {
                 // Then hyper discards it without waiting for anything.
-                let has_come = body.size_hint().exact().is_some_and(|bytes| activity.has_come_with_head(nth, bytes));
-                (response, !has_come)
+                (response, !activity.has_body_come())
             } else {
                 let body_ended = Arc::new(AtomicBool::new(body.is_end_stream()));
                 let body = RequestBody { body, ended: body_ended.clone() };

@@ -176,7 +176,9 @@ fn spoil(call: Call, operation: &Operation, code: ErrorCode) -> Option<Call> {
         ErrorCode::UserDisabled | ErrorCode::RequestTimeout | ErrorCode::SystemBusy | ErrorCode::TooManyRequests => {
             return None;
         }
-        ErrorCode::NotFound | ErrorCode::MethodNotAllowed => panic!("{code:?} is of no operation"),
+        ErrorCode::NotFound | ErrorCode::MethodNotAllowed | ErrorCode::HeadTooLarge => {
+            panic!("{code:?} is of no operation")
+        }
     })
 }
 

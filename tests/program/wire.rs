@@ -111,18 +111,35 @@ async fn a_request_without_a_host_is_refused_in_the_contracts_form() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_refused_and_another_protocol_is_hung_up_on() {
+async fn what_the_parser_refuses_is_answered_in_the_contracts_form_counted_and_logged() {
     let program = start().await;
-    let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {}\r\n\r\n", "x".repeat(64 * 1024));
-    let answer = program.raw(large.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
-
-    for other in
-        [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"[..], b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"]
-    {
-        let answer = program.raw(other).await;
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let path = login(SEED_TOKEN).path;
+    let post = format!("POST {path} HTTP/1.1\r\nHost: a\r\n");
+    let long = format!("{post}X-Long: {}\r\n\r\n", "x".repeat(64 * 1024));
+    let many = format!("{post}{}\r\n", "X: y\r\n".repeat(64));
+    let bare = format!("{post}X: y\n\r\n");
+    for (bytes, status, code, reason) in [
+        (long.as_bytes(), 431, "IDAAS.SDK.COM.0431", "head_too_large"),
+        (many.as_bytes(), 431, "IDAAS.SDK.COM.0431", "head_too_large"),
+        (bare.as_bytes(), 400, "IDAAS.SDK.COMMON.1002", "bare_line_feed"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", 400, "IDAAS.SDK.COMMON.1002", "proxy_protocol"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", 400, "IDAAS.SDK.COMMON.1002", "http2"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "IDAAS.SDK.COMMON.1002", "tls"),
+    ] {
+        let refused = async || program.scrape().await.value("oneclick_http_refused_total", &[("reason", reason)]);
+        let before = refused().await;
+        let answer = program.raw(bytes).await;
+        assert_failure(&answer, status, code);
+        assert_eq!(bytes.starts_with(b"POST"), answer.contains("x-access-token-state: unspent\r\n"), "{answer}");
+        assert_eq!(refused().await, before + 1.0, "{reason}");
     }
+    let lines = program.log_lines();
+    let of = |reason: &str| lines.iter().filter(|line| line["reason"] == reason).collect::<Vec<_>>();
+    let [line] = of("proxy_protocol")[..] else { panic!("{lines:?}") };
+    assert_eq!((&line["level"], &line["client.address"]), (&"WARN".into(), &"127.0.0.1".into()), "{line}");
+    let message = line["message"].as_str().unwrap();
+    assert!(message.contains("the gateway speaks the PROXY protocol to this port; switch it off"), "{message}");
+    assert!(!of("head_too_large").is_empty(), "one line or two, as they came within a second or not");
     assert_eq!(program.log_in(SEED_TOKEN).await.status, 200);
 }
 

@@ -61,7 +61,7 @@ async fn a_refused_host_is_readable_behind_a_large_body() {
     client.send(format!("POST / HTTP/1.1\r\nContent-Length: {MEBIBYTE}\r\n\r\n").as_bytes()).await;
     client.send(&vec![b'x'; MEBIBYTE]).await;
     let answer = client.answer().await;
-    assert_eq!((answer.status, answer.text()), (400, "which host?"));
+    assert_eq!((answer.status, answer.text()), (400, "host of /"));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use super::{GET, PATIENCE, Running, config};
 use oneclick_login::client_address::TrustedProxies;
+use oneclick_login::refusal::Refusal;
 use oneclick_login::server::Config;
 
 const GET_AND_CLOSE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -124,6 +125,7 @@ async fn a_peer_gets_no_more_than_its_share_unless_it_is_exempt() {
         }
         if served == 3 {
             assert_eq!(server.connect().await.until_closed().await.bytes, b"");
+            assert_eq!(server.refused().await, [Refusal::TooManyConnections]);
             clients.pop();
             let place_again = async { while server.exchange(GET_AND_CLOSE).await.statuses() != [200] {} };
             timeout(PATIENCE, place_again).await.expect("the place comes back");

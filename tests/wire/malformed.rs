@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use oneclick_login::refusal::Refusal;
+
 use super::{Closed, LARGE_BYTES, Running, config};
 
 /// Refused: one answer or none, then the end, with the listener none the worse.
@@ -78,13 +80,24 @@ async fn folded_and_broken_header_lines_are_refused() {
     }
 }
 
-/// RFC 9112, 2.2 lets a server take it so, and httparse has no other way.
+/// RFC 9112, 2.2 lets a server take it for the end of a line; who stands in front may not.
 #[tokio::test]
-async fn a_line_feed_alone_ends_a_line() {
+async fn a_line_feed_alone_is_refused_wherever_it_ends_a_line() {
     let server = Running::start(config()).await;
-    let closed = server.exchange(b"POST /length HTTP/1.1\nHost: a\nConnection: close\nContent-Length: 3\n\nabc").await;
-    assert_eq!(closed.statuses(), [200]);
-    assert!(closed.text().ends_with("\r\n\r\n3"));
+    for head in [
+        "GET /canary HTTP/1.1\nHost: a\r\n\r\n",
+        "GET /canary HTTP/1.1\r\nHost: a\n\r\n",
+        "GET /canary HTTP/1.1\r\nHost: a\r\nX: y\nZ: a\r\n\r\n",
+        "GET /canary HTTP/1.1\r\nHost: a\r\n\n",
+        "\nGET /canary HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        let closed = server.exchange(&[head.as_bytes(), super::CANARY].concat()).await;
+        assert_eq!(closed.statuses(), [400], "{head:?}");
+        assert!(
+            closed.text().contains("connection: close") && closed.text().contains("bare_line_feed of "),
+            "{head:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -107,10 +120,23 @@ async fn what_is_not_http_1_is_refused() {
 }
 
 #[tokio::test]
-async fn an_http_2_preface_is_closed_at_once() {
+async fn what_is_refused_is_answered_at_once_and_its_reason_is_told() {
     let server = Running::start(config()).await;
-    let closed = server.exchange(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
-    assert_eq!(closed.bytes, b"");
+    let long = format!("POST /a?{}", "x".repeat(16 * 1024));
+    for (bytes, refusal, path) in [
+        (&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"[..], Refusal::Http2, "/"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 40000 8080\r\nGET / HTTP/1.1\r\n", Refusal::ProxyProtocol, "/"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", Refusal::ProxyProtocol, "/"),
+        (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", Refusal::Tls, "/"),
+        (b"nonsense\r\n", Refusal::Malformed, "/"),
+        (b"POST /a HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", Refusal::Malformed, "/a"),
+        (long.as_bytes(), Refusal::HeadTooLarge, "/a"),
+    ] {
+        let closed = server.exchange(bytes).await;
+        let expected = format!("{} of {path}", refusal.as_str());
+        assert!(closed.text().starts_with("HTTP/1.1 4") && closed.text().ends_with(&expected), "{}", closed.text());
+        assert_eq!(server.refused().await, [refusal]);
+    }
 }
 
 #[tokio::test]
@@ -122,7 +148,7 @@ async fn http_1_1_names_exactly_one_host() {
         let request = format!("GET /canary HTTP/1.1\r\n{hosts}\r\nGET /canary HTTP/1.1\r\nHost: a\r\n\r\n");
         let closed = server.exchange(request.as_bytes()).await;
         assert_eq!(closed.statuses(), [400], "{hosts:?}");
-        assert!(closed.text().ends_with("which host?"), "the injected answer");
+        assert!(closed.text().ends_with("host of /canary"), "the injected answer");
         assert!(closed.text().contains("connection: close"));
     }
     // The target's own authority does not excuse a missing Host.

@@ -10,8 +10,8 @@ mod slow_clients;
 mod smuggling;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -21,7 +21,8 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use oneclick_login::client_address::TrustedProxies;
-use oneclick_login::server::{Config, Doorkeeper, Ended, Malformed, Server, Shutdown};
+use oneclick_login::refusal::Refusal;
+use oneclick_login::server::{Config, Doorkeeper, Ended, Server, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -76,19 +77,22 @@ async fn panics() -> &'static str {
     panic!("on purpose")
 }
 
-fn server(listener: TcpListener, config: Config, router: Router) -> Server {
-    Server::new(listener, router, config, Arc::new(Door))
-}
-
-struct Door;
+/// Answers with the reason and the path, and notes the reason.
+#[derive(Default)]
+struct Door(Arc<Mutex<Vec<Refusal>>>);
 
 impl Doorkeeper for Door {
-    fn refuse(&self, _: &Parts, malformed: Malformed) -> Response {
-        let text = match malformed {
-            Malformed::Host => "which host?",
-            Malformed::Length => "which length?",
+    fn refuse(&self, request: &Parts, refusal: Refusal) -> Response {
+        self.0.lock().unwrap().push(refusal);
+        let status = match refusal {
+            Refusal::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
         };
-        (StatusCode::BAD_REQUEST, text).into_response()
+        (status, format!("{} of {}", refusal.as_str(), request.uri.path())).into_response()
+    }
+
+    fn closed(&self, refusal: Refusal, _: SocketAddr) {
+        self.0.lock().unwrap().push(refusal);
     }
 
     fn turn_away(&self, request: &Parts) -> Option<Response> {
@@ -100,6 +104,7 @@ struct Running {
     address: SocketAddr,
     shutdown: Shutdown,
     ended: JoinHandle<Ended>,
+    refused: Arc<Mutex<Vec<Refusal>>>,
 }
 
 impl Running {
@@ -107,8 +112,11 @@ impl Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let shutdown = Shutdown::new();
-        let ended = tokio::spawn(server(listener, config, router()).run(shutdown.clone()));
-        Self { address, shutdown, ended }
+        let door = Door::default();
+        let refused = Arc::clone(&door.0);
+        let server = Server::new(listener, router(), config, Arc::new(door));
+        let ended = tokio::spawn(server.run(shutdown.clone()));
+        Self { address, shutdown, ended, refused }
     }
 
     async fn connect(&self) -> Client {
@@ -120,6 +128,15 @@ impl Running {
         let mut client = self.connect().await;
         client.send(request).await;
         client.until_closed().await
+    }
+
+    /// What was refused since this was asked last; waits for it, for a connection ends a little later than its client sees.
+    async fn refused(&self) -> Vec<Refusal> {
+        let end = Instant::now() + PATIENCE;
+        while self.refused.lock().unwrap().is_empty() && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        std::mem::take(&mut self.refused.lock().unwrap())
     }
 
     async fn is_alive(&self) -> bool {

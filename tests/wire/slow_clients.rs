@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpSocket;
 
 use super::{Client, GET, PATIENCE, Running, config};
+use oneclick_login::refusal::Refusal;
 use oneclick_login::server::Config;
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -23,6 +24,7 @@ async fn a_silent_connection_is_closed_at_the_header_timeout() {
     let start = Instant::now();
     assert_eq!(client.until_closed().await.bytes, b"");
     assert!(start.elapsed() >= JUST_UNDER_SHORT);
+    assert_eq!(server.refused().await, [Refusal::Silent]);
 }
 
 #[tokio::test]
@@ -45,6 +47,7 @@ async fn half_a_head_is_closed_at_the_header_timeout() {
         client.send(half).await;
         assert_eq!(client.until_closed().await.bytes, b"");
         assert!(start.elapsed() >= JUST_UNDER_SHORT);
+        assert_eq!(server.refused().await, [Refusal::HeaderTimeout]);
     }
 }
 

@@ -23,6 +23,7 @@ pub const fn when(code: ErrorCode) -> Text {
         ErrorCode::MethodNotAllowed => text("the path takes another method, named by `Allow`", "该路径只接受 `Allow` 所列的方法"),
         ErrorCode::RequestTimeout => text("the body did not arrive in time; the connection is closed", "请求体未及时到达；连接随即关闭"),
         ErrorCode::BodyTooLarge => text("more than 16 KiB; the connection is closed", "超过 16 KiB；连接随即关闭"),
+        ErrorCode::HeadTooLarge => text("more than 16 KiB or 64 headers; the connection is closed", "超过 16 KiB 或 64 个请求头；连接随即关闭"),
         ErrorCode::TooManyRequests => text("a limit is reached; with `Retry-After`", "达到限流上限；附带 `Retry-After`"),
         ErrorCode::TenantTokenInvalid => text("a bad Bearer on `/api/v2/tenant/…`; with `WWW-Authenticate: Bearer`", "`/api/v2/tenant/…` 的 Bearer 令牌无效；附带 `WWW-Authenticate: Bearer`"),
         ErrorCode::TicketInvalid => text("the ticket is unknown, used or expired, of another device, or its session has ended", "票据不存在、已使用、已过期、属于其他设备，或其会话已结束"),
