@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -25,8 +25,8 @@ pub struct Management {
 /// The management routes.
 pub fn router(management: Management) -> Router {
     Router::new()
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
+        .route("/livez", get(livez).options(livez_options))
+        .route("/readyz", get(readyz).options(readyz_options))
         .route("/metrics", get(metrics))
         .with_state(management)
 }
@@ -44,6 +44,20 @@ async fn readyz(State(management): State<Management>) -> Response {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "not ready", "reasons": reasons }))).into_response()
     }
+}
+
+/// HAProxy asks so unless it is told otherwise: the status alone says it.
+async fn livez_options() -> Response {
+    options(StatusCode::OK)
+}
+
+async fn readyz_options(State(management): State<Management>) -> Response {
+    let ready = management.readiness.reasons().is_empty();
+    options(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE })
+}
+
+fn options(status: StatusCode) -> Response {
+    (status, [(ALLOW, "GET,HEAD,OPTIONS")]).into_response()
 }
 
 /// OpenMetrics for whoever accepts it, else Prometheus' own text.

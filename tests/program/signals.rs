@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use super::rows::Rows;
 use crate::support::app::{Answer, SEED_TOKEN, login};
 use crate::support::get_mobile::GetMobile;
-use crate::support::program::{Program, Setup, eventually};
+use crate::support::program::{Program, Setup, eventually, read_to_end};
 
 const AN_HOUR: &str = "3600";
 
@@ -81,6 +81,28 @@ async fn after_sigterm_it_is_not_ready_and_still_logs_in_until_the_gateway_has_n
         assert_eq!((answer.status.as_u16(), answer.header("connection")), (200, Some("close")));
     }
     assert_eq!(program.health("/livez").await.status, 200);
+}
+
+/// As HAProxy does by default, in HTTP/1.0 without a `Host`.
+#[tokio::test]
+async fn a_gateway_that_asks_by_options_is_told_by_the_status_alone() {
+    let program = with_delay(AN_HOUR).start().await;
+    program.wait_until_ready().await;
+    let ask = async |path: &str| {
+        let mut stream = TcpStream::connect(program.management).await.unwrap();
+        stream.write_all(format!("OPTIONS {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+        read_to_end(stream).await
+    };
+    for path in ["/readyz", "/livez"] {
+        let answer = ask(path).await;
+        assert!(answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+        assert!(answer.contains("allow: GET,HEAD,OPTIONS\r\n"), "{answer}");
+    }
+    program.signal(Signal::TERM);
+    wait_until_draining(&program).await;
+    let (ready, alive) = (ask("/readyz").await, ask("/livez").await);
+    assert!(ready.starts_with("HTTP/1.0 503 ") && ready.ends_with("\r\n\r\n"), "{ready}");
+    assert!(alive.starts_with("HTTP/1.0 200 "), "{alive}");
 }
 
 #[tokio::test]
