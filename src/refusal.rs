@@ -12,7 +12,12 @@ pub enum Refusal {
     /// A line of the head ends in LF without CR.
     BareLineFeed,
     ProxyProtocol,
+    /// TLS, where it is not spoken.
     Tls,
+    /// HTTP without TLS, where that is spoken.
+    PlainHttp,
+    /// A TLS handshake that came to nothing.
+    Handshake,
     Http2,
     /// A head began and was not complete in time.
     HeaderTimeout,
@@ -23,7 +28,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Host,
         Self::TwoLengths,
         Self::HeadTooLarge,
@@ -31,6 +36,8 @@ impl Refusal {
         Self::BareLineFeed,
         Self::ProxyProtocol,
         Self::Tls,
+        Self::PlainHttp,
+        Self::Handshake,
         Self::Http2,
         Self::HeaderTimeout,
         Self::Silent,
@@ -47,6 +54,8 @@ impl Refusal {
             Self::BareLineFeed => "bare_line_feed",
             Self::ProxyProtocol => "proxy_protocol",
             Self::Tls => "tls",
+            Self::PlainHttp => "plain_http",
+            Self::Handshake => "tls_handshake",
             Self::Http2 => "http2",
             Self::HeaderTimeout => "header_timeout",
             Self::Silent => "silent",
@@ -65,7 +74,13 @@ impl Refusal {
             Self::ProxyProtocol => {
                 "the gateway speaks the PROXY protocol to this port; switch it off there, and have it set X-Forwarded-For"
             }
-            Self::Tls => "TLS is spoken to this port, which takes plain HTTP/1.1; have the gateway end TLS",
+            Self::Tls => {
+                "TLS is spoken to this port, which takes plain HTTP/1.1; have the gateway end TLS, or set server.tls"
+            }
+            Self::PlainHttp => {
+                "plain HTTP is spoken to this port, which takes TLS (server.tls); have the gateway speak https"
+            }
+            Self::Handshake => "a TLS handshake came to nothing; the gateway may not trust server.tls.certificate_file",
             Self::Http2 => "HTTP/2 is spoken to this port, which takes HTTP/1.1; have the gateway speak that",
             Self::HeaderTimeout => "a request's head was not complete within server.header_timeout_seconds",
             Self::Silent => "a connection said nothing within server.header_timeout_seconds",

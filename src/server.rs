@@ -2,7 +2,7 @@
 //! loses no request.
 //!
 //! `axum::serve` waits for a silent client for ever and accepts requests without a `Host`; so this is our own loop over
-//! hyper's HTTP/1.1. HTTP/2 and TLS end at the gateway. It must not know the routes, the settings or the contract's
+//! hyper's HTTP/1.1, in TLS if it is given a certificate. HTTP/2 ends at the gateway. It must not know the routes, the settings or the contract's
 //! error bodies: what is refused before the routes is rendered by the [`Doorkeeper`] that it is given.
 
 use std::fmt;
@@ -24,6 +24,8 @@ mod parking;
 mod peers;
 mod request_service;
 mod shutdown;
+mod stream;
+pub mod tls;
 
 pub use shutdown::{Phase, Shutdown, Signal, signals};
 
@@ -32,6 +34,7 @@ use crate::refusal::Refusal;
 
 use accept::Connections;
 use connection::Engine;
+use tls::Tls;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -82,6 +85,7 @@ pub struct Server {
     router: Router,
     config: Config,
     doorkeeper: Arc<dyn Doorkeeper>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl fmt::Debug for Server {
@@ -92,7 +96,14 @@ impl fmt::Debug for Server {
 
 impl Server {
     pub fn new(listener: TcpListener, router: Router, config: Config, doorkeeper: Arc<dyn Doorkeeper>) -> Self {
-        Self { listener, router, config, doorkeeper }
+        Self { listener, router, config, doorkeeper, tls: None }
+    }
+
+    /// Speaks TLS, if there is what that needs.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Arc<Tls>>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// # Errors
@@ -104,9 +115,9 @@ impl Server {
     /// Serves until `shutdown` has run its course, which it does by itself once begun: after `drain_delay` the listener
     /// is closed, after `drain_timeout` what is left is cut. Must not be dropped before: that cuts everything.
     pub async fn run(self, shutdown: Shutdown) -> Ended {
-        let Self { listener, router, config, doorkeeper } = self;
+        let Self { listener, router, config, doorkeeper, tls } = self;
         let address = listener.local_addr().ok().map(tracing::field::display);
-        let engine = Engine::new(router, &config, doorkeeper, shutdown.clone());
+        let engine = Engine::new(router, &config, doorkeeper, shutdown.clone()).with_tls(tls);
         let mut connections = Connections::new(Arc::new(engine), &config);
 
         let drained = async {

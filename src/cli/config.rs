@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use clap::Subcommand;
 
+use super::CliError;
 use crate::limits::Rate;
 use crate::settings::{REDACTED, Settings};
 
@@ -16,11 +17,18 @@ pub enum Command {
     Print,
 }
 
-pub fn run(command: &Command, settings: &Settings, out: &mut dyn Write) -> io::Result<()> {
+pub async fn run(command: &Command, settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     match command {
-        Command::Check => check(settings, out),
-        Command::Print => print(settings, out),
+        Command::Check => {
+            // The files are the server's: other commands run without them.
+            if let Some(files) = settings.tls_files() {
+                files.check().await?;
+            }
+            check(settings, out)?;
+        }
+        Command::Print => print(settings, out)?,
     }
+    Ok(())
 }
 
 /// `config check`, once the settings have loaded: three lines that say what a start would use.

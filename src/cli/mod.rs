@@ -21,6 +21,7 @@ use crate::app::StartError;
 use crate::audit::{Actor, Event};
 use crate::error_chain::Chain;
 use crate::error_code::SUCCESS;
+use crate::server::tls::PairError;
 use crate::settings::{Settings, SettingsError};
 use crate::store::{Store, StoreError};
 use crate::telemetry;
@@ -78,6 +79,8 @@ pub enum CliError {
     WithRemedy { error: Box<CliError>, remedy: String },
     #[error("cannot listen on {key} = {address}")]
     Listen { key: &'static str, address: std::net::SocketAddr, source: io::Error },
+    #[error("server.tls cannot be used")]
+    Tls(#[from] PairError),
     #[error("cannot write the answer")]
     Output(#[from] io::Error),
     #[error("{0}")]
@@ -136,7 +139,7 @@ impl Command {
             Self::Session(command) => on_database(settings()?, async |on| session::run(command, on, out).await).await,
             Self::User(command) => on_database(settings()?, async |on| user::run(command, on, out).await).await,
             Self::Key(command) => on_database(settings()?, async |on| key::run(command, on, out).await).await,
-            Self::Config(command) => Ok(config::run(&command, &settings()?, out)?),
+            Self::Config(command) => config::run(&command, &settings()?, out).await,
             Self::Doctor(arguments) => doctor::run(&arguments, settings(), out).await,
             Self::Healthcheck(arguments) => {
                 healthcheck::run(&arguments, Settings::management_listen(config)?, out).await

@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::http::request::Parts;
 use axum::response::Response;
+use time::OffsetDateTime;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::{CliError, memory};
@@ -18,6 +20,7 @@ use crate::http::{self, DOCS_PATH, LOGIN_PATH, LoadShedding, Refusals};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::refusal::Refusal;
+use crate::server::tls::{PairError, Tls};
 use crate::server::{self, Doorkeeper, Phase, Server, Shutdown};
 use crate::settings::{DEMO_CLIENT_ID, Environment, Provider, Settings};
 use crate::store::{Store, StoreError};
@@ -52,12 +55,10 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
         server.management_listen = %settings.server.management_listen,
         "starting"
     );
+    let metrics = Arc::new(Metrics::new(started));
+    let tls = open_tls(&settings, &metrics).await?;
     let readiness = Arc::new(Readiness::default());
-    let shown = Management {
-        readiness: Arc::clone(&readiness),
-        metrics: Arc::new(Metrics::new(started)),
-        lost_log_lines: telemetry::lost_lines,
-    };
+    let shown = Management { readiness: Arc::clone(&readiness), metrics, lost_log_lines: telemetry::lost_lines };
     let management_end = Shutdown::new();
     let door = Door::new(settings.server.management_listen, &shown.metrics, &settings, None);
     let management = Server::new(management, management::router(shown.clone()), limits(&settings), Arc::new(door));
@@ -78,7 +79,8 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
     });
     let shedding = app.load_shedding(&settings);
     let door = Door::new(settings.server.listen, &shown.metrics, &settings, Some(shedding));
-    let ended = Server::new(public, app.router(), limits(&settings), Arc::new(door)).run(shutdown.clone()).await;
+    let public = Server::new(public, app.router(), limits(&settings), Arc::new(door)).with_tls(tls);
+    let ended = public.run(shutdown.clone()).await;
     let close = async {
         app.close().await;
         management_end.advance(Phase::Closing);
@@ -94,6 +96,20 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
     }
     tracing::info!(connections.cut = ended.cut, "ended");
     Ok(())
+}
+
+/// What the API's listener needs for TLS, looked at as long as the process runs.
+async fn open_tls(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Option<Arc<Tls>>, PairError> {
+    let Some(files) = settings.tls_files() else { return Ok(None) };
+    let (tls, looks) = Tls::open(files, Clock::system()).await?;
+    let (tls, metrics) = (Arc::new(tls), Arc::clone(metrics));
+    let kept_fresh = Arc::clone(&tls);
+    tokio::spawn(async move {
+        let note =
+            |expires: OffsetDateTime| metrics.certificate_expires.store(expires.unix_timestamp(), Ordering::Relaxed);
+        kept_fresh.keep_fresh(looks, note).await;
+    });
+    Ok(Some(tls))
 }
 
 /// What a listener refuses before its routes.

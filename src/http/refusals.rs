@@ -46,6 +46,8 @@ impl Refusals {
             | Refusal::BareLineFeed
             | Refusal::ProxyProtocol
             | Refusal::Tls
+            | Refusal::PlainHttp
+            | Refusal::Handshake
             | Refusal::Http2
             | Refusal::HeaderTimeout
             | Refusal::Silent

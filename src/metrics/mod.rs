@@ -16,6 +16,7 @@ mod sessions;
 mod verifier;
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
 pub use prometheus_client::metrics::counter::Counter;
@@ -41,6 +42,8 @@ pub struct Metrics {
     pub requests: RequestMetrics,
     pub sessions: SessionMetrics,
     pub verifier: VerifierMetrics,
+    /// Of the API's listener, in seconds since 1970; 0 where it speaks no TLS.
+    pub certificate_expires: AtomicI64,
     clients: ClientLabels,
     registry: Registry,
 }
@@ -79,7 +82,7 @@ impl Metrics {
             "When the process was started, in seconds since 1970",
             ConstGauge::new(unix_micros(process_started) as f64 / 1e6),
         );
-        Self { requests, sessions, verifier, clients, registry }
+        Self { requests, sessions, verifier, certificate_expires: AtomicI64::new(0), clients, registry }
     }
 
     /// Gives these apps, or as many of them as there is room for, a label of their own. What happens later in others'
@@ -96,6 +99,14 @@ impl Metrics {
     pub fn encode(&self, sample: &Sample, format: Format) -> String {
         let mut sampled = Registry::default();
         sample.register(&mut sampled);
+        let certificate_expires = self.certificate_expires.load(Ordering::Relaxed);
+        if certificate_expires != 0 {
+            sampled.register(
+                "oneclick_tls_certificate_expiry_timestamp_seconds",
+                "When the certificate of the API's listener expires, in seconds since 1970",
+                ConstGauge::new(certificate_expires),
+            );
+        }
         process::register(&mut sampled);
         exposition::write(&[&self.registry, &sampled], format)
     }

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::head_scan::{HeadScan, Seen, stand_in};
+use super::stream::Stream;
 use crate::refusal::Refusal;
 
 /// What is read and thrown away after the last answer. Enough for a client that was just sending its body; more would
@@ -103,13 +103,15 @@ impl Activity {
 
 #[derive(Debug)]
 pub(super) struct ClientIo {
-    stream: TcpStream,
+    stream: Stream,
     /// Came, and is not for hyper yet: a part of a head, or what lies behind the request under way.
     held: BytesMut,
     /// What hyper is still to get of the request under way, in bytes.
     due: u64,
     /// hyper was told to wait although there is something to read, and must be woken after its answer.
     owes_wake: bool,
+    /// Why any request is refused.
+    misdirected: Option<Refusal>,
     activity: Arc<Activity>,
     head: Patience,
     scan: HeadScan,
@@ -120,14 +122,15 @@ pub(super) struct ClientIo {
 }
 
 impl ClientIo {
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, header: Duration, write: Duration) -> Self {
+    pub(super) fn new(stream: Stream, activity: Arc<Activity>, header: Duration, write: Duration) -> Self {
         Self {
             stream,
             held: BytesMut::new(),
             due: 0,
             owes_wake: false,
+            misdirected: None,
             activity,
-            head: Patience { first_ends: Some(Instant::now() + header), ..Patience::new(header) },
+            head: Patience::new(header),
             scan: HeadScan::default(),
             write: Patience::new(write),
             linger: Patience::new(LINGER_TIME),
@@ -136,11 +139,16 @@ impl ClientIo {
         }
     }
 
+    /// Until when the first head must be complete, and why it is refused even then.
+    pub(super) fn expect(&mut self, first_head: Instant, misdirected: Option<Refusal>) {
+        self.head.first_ends = Some(first_head);
+        self.misdirected = misdirected;
+    }
+
     /// Waits until there is something to read, or the client is gone.
     pub(super) async fn readable(&self) {
         if self.held.is_empty() {
-            // An error will be met by whoever reads.
-            let _ = self.stream.readable().await;
+            self.stream.readable().await;
         }
     }
 
@@ -163,10 +171,10 @@ impl ClientIo {
                     self.head.begin(nth);
                     self.scan = HeadScan::default();
                 }
-                match self.scan.look(&self.held) {
-                    Seen::Part => {}
-                    Seen::Request(bytes) => self.due = bytes,
-                    Seen::Refused(refusal) => {
+                match (self.scan.look(&self.held), self.misdirected) {
+                    (Seen::Part, _) => {}
+                    (Seen::Request(bytes), None) => self.due = bytes,
+                    (Seen::Refused(refusal), _) | (Seen::Request(_), Some(refusal)) => {
                         self.held = BytesMut::from(&*stand_in(&self.held));
                         self.due = self.held.len() as u64;
                         self.activity.refuse(refusal);
@@ -219,13 +227,13 @@ impl ClientIo {
         Poll::Pending
     }
 
-    fn watch_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn watch_write<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.activity.writing.store(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() {
             self.write.reset();
         } else if self.write.is_over(cx) {
             // The kernel would go on offering the rest for minutes, with the buffer that holds it.
-            let _ = self.stream.set_zero_linger();
+            let _ = self.stream.tcp().set_zero_linger();
             return Poll::Ready(Err(timed_out("the client does not read")));
         }
         written
@@ -238,7 +246,7 @@ impl ClientIo {
         let mut discarded = [0; 4096];
         while self.linger_bytes > 0 {
             let mut buf = ReadBuf::new(&mut discarded);
-            match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
+            match self.stream.poll_discard(cx, &mut buf) {
                 Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
                     self.linger_bytes = self.linger_bytes.saturating_sub(buf.filled().len());
                 }
@@ -286,14 +294,19 @@ impl AsyncWrite for ClientIo {
             self.owes_wake = false;
             cx.waker().wake_by_ref();
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // Of TLS, what was written may still be here.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watch_write(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.fin_sent {
-            let sent = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+            let sent = Pin::new(&mut self.stream).poll_shutdown(cx);
+            if sent.is_pending() && !self.linger.is_over(cx) {
+                return Poll::Pending;
+            }
             self.fin_sent = true;
-            if sent.is_err() {
+            if !matches!(sent, Poll::Ready(Ok(()))) {
                 // The client is gone already: nothing to say, nobody to wait for.
                 self.linger_bytes = 0;
                 self.linger.limit = Duration::ZERO;

@@ -12,10 +12,12 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::client_io::{Activity, ClientIo};
-use super::head_scan::{MAX_HEAD_BYTES, MAX_HEADERS};
+use super::head_scan::{MAX_HEAD_BYTES, MAX_HEADERS, TLS_HANDSHAKE};
 use super::parking::ParkingLot;
 use super::request_service::RequestService;
 use super::shutdown::{Phase, Shutdown};
+use super::stream::{Stream, first_byte};
+use super::tls::{self, Tls};
 use super::{Config, Doorkeeper};
 use crate::refusal::Refusal;
 
@@ -44,6 +46,7 @@ pub(super) struct Engine {
     header_timeout: Duration,
     write_timeout: Duration,
     last_request_grace: Duration,
+    tls: Option<Arc<Tls>>,
 }
 
 impl fmt::Debug for Engine {
@@ -71,18 +74,24 @@ impl Engine {
             header_timeout: config.header_timeout,
             write_timeout: config.write_timeout,
             last_request_grace: LAST_REQUEST_GRACE.min(config.drain_timeout / 2),
+            tls: None,
         }
+    }
+
+    pub(super) fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
     }
 
     pub(super) async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         // Without it an answer in two writes can wait 40 ms for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
         let activity = Arc::new(Activity::default());
-        let mut io = ClientIo::new(stream, activity.clone(), self.header_timeout, self.write_timeout);
-        let mut service = RequestService::new(self.clone(), peer, activity.clone());
-        // Also where it is woken for nothing.
         let mut patience = Instant::now() + self.header_timeout;
-        while self.is_woken(&io, patience).await {
+        let Some((stream, misdirected)) = self.stream(stream, peer, patience).await else { return };
+        let mut io = ClientIo::new(stream, activity.clone(), self.header_timeout, self.write_timeout);
+        io.expect(patience, misdirected);
+        let mut service = RequestService::new(self.clone(), peer, activity.clone());
+        while self.is_woken(io.readable(), patience).await {
             match self.serve_until_idle(io, service, &activity).await {
                 Some((idle, of_it)) => (io, service) = (idle, of_it),
                 None => return,
@@ -96,12 +105,41 @@ impl Engine {
         }
     }
 
+    /// What HTTP is spoken on, and whether only to refuse it: on a TLS listener after the handshake, for which there is as
+    /// much time as for the first request's head.
+    async fn stream(&self, tcp: TcpStream, peer: SocketAddr, patience: Instant) -> Option<(Stream, Option<Refusal>)> {
+        let Some(tls) = &self.tls else { return Some((Stream::Plain(tcp), None)) };
+        let speaks = async {
+            first_byte(&tcp).await;
+        };
+        if !self.is_woken(speaks, patience).await {
+            if Instant::now() >= patience {
+                self.doorkeeper.closed(Refusal::Silent, peer);
+            }
+            return None;
+        }
+        if first_byte(&tcp).await? != TLS_HANDSHAKE {
+            return Some((Stream::Plain(tcp), Some(Refusal::PlainHttp)));
+        }
+        match tokio::time::timeout_at(patience, tls.acceptor().accept(tcp)).await {
+            Ok(Ok(stream)) => return Some((Stream::Tls(Box::new(stream)), None)),
+            Ok(Err(error)) => {
+                if tls::is_handshake_error(&error) {
+                    self.doorkeeper.closed(Refusal::Handshake, peer);
+                }
+                tracing::debug!(client.address = %peer, error = &error as &dyn std::error::Error, "handshake failed");
+            }
+            Err(_) => self.doorkeeper.closed(Refusal::HeaderTimeout, peer),
+        }
+        None
+    }
+
     /// Waits, parked, for a request; false if the connection is to be closed instead.
-    async fn is_woken(&self, io: &ClientIo, patience: Instant) -> bool {
+    async fn is_woken(&self, readable: impl Future<Output = ()>, patience: Instant) -> bool {
         let mut parked = self.parking.park();
         tokio::select! {
             biased;
-            () = io.readable() => true,
+            () = readable => true,
             () = tokio::time::sleep_until(patience) => false,
             () = parked.must_go() => false,
             () = self.idle_must_close() => false,

@@ -13,6 +13,9 @@ pub(super) const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 pub(super) const MAX_HEADERS: usize = 64;
 
+/// How TLS begins, and nothing of HTTP.
+pub(super) const TLS_HANDSHAKE: u8 = 0x16;
+
 /// What hyper keeps for itself of the lengths that there are.
 const MAX_BODY_BYTES: u64 = u64::MAX - 2;
 
@@ -68,7 +71,6 @@ impl HeadScan {
 
 /// What can be told from the first bytes, and must be: of these clients none sends a line and waits.
 fn begins_wrong(bytes: &[u8]) -> Option<Refusal> {
-    const TLS_HANDSHAKE: u8 = 0x16;
     // Of PROXY v2's signature, the part that no HTTP begins with.
     if bytes.starts_with(b"\r\n\r\n\0") {
         return Some(Refusal::ProxyProtocol);

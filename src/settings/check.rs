@@ -133,6 +133,11 @@ impl Findings {
         let overlap = api.ip() == management.ip() || api.ip().is_unspecified() || management.ip().is_unspecified();
         let apart = api.port() != management.port() || api.port() == 0 || !overlap;
         self.require(apart, "server.management_listen", "must differ from server.listen");
+        let tls = &server.tls;
+        let message = "must be set where the other of server.tls is";
+        let (certificate, private_key) = (tls.certificate_file.is_some(), tls.private_key_file.is_some());
+        self.require(certificate || !private_key, "server.tls.certificate_file", message);
+        self.require(private_key || !certificate, "server.tls.private_key_file", message);
         self.greater(idle, head);
         self.at_least(request, sum_of_a_logins_stages(settings));
         self.greater(call, connect);

@@ -1,6 +1,5 @@
 //! What holds where a setting was left out. Only development derives anything; production has been refused by then.
 
-use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use crate::apps::DEMO_CLIENT_ID;
 use crate::client_address::TrustedProxies;
 use crate::http::ISSUER_PATH;
 use crate::limits::{self, budget};
+use crate::server::tls;
 use crate::vault::{MasterKeyError, MasterKeys};
 
 const DEVELOPMENT_DATABASE: &str = "sqlite://data/oneclick-login.db";
@@ -84,7 +84,18 @@ impl Aliyun {
 impl Settings {
     /// The `iss` claim. Where `server.listen` has port 0, write the bound address there before asking.
     pub fn issuer(&self) -> String {
-        self.id_token.issuer.clone().unwrap_or_else(|| format!("{}{ISSUER_PATH}", local_url(self.server.listen)))
+        self.id_token.issuer.clone().unwrap_or_else(|| format!("{}{ISSUER_PATH}", self.local_url()))
+    }
+
+    /// The address to reach ourselves at: one that listens everywhere is reached as localhost.
+    fn local_url(&self) -> String {
+        let listen = self.server.listen;
+        let scheme = if self.tls_files().is_some() { "https" } else { "http" };
+        if listen.ip().is_unspecified() {
+            format!("{scheme}://localhost:{}", listen.port())
+        } else {
+            format!("{scheme}://{listen}")
+        }
     }
 
     /// What one call of the verifier may take at the most: the sandbox answers from memory.
@@ -124,6 +135,13 @@ impl Settings {
     /// Whose word on a client's address is taken.
     pub fn trusted_proxies(&self) -> TrustedProxies {
         TrustedProxies::parse(self.server.trusted_proxies.iter().map(String::as_str)).unwrap_or_default()
+    }
+
+    /// What the API's listener needs to speak TLS, where it does.
+    pub fn tls_files(&self) -> Option<tls::Files> {
+        let tls = &self.server.tls;
+        let (certificate, private_key) = (tls.certificate_file.clone()?, tls.private_key_file.clone()?);
+        Some(tls::Files { certificate, private_key })
     }
 
     /// A quarter of the connections unless it says otherwise: enough for a gateway that nobody has declared.
@@ -212,13 +230,4 @@ fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
     let mut names = key.split('.');
     let first = table.get(names.next()?)?;
     names.try_fold(first, |at, name| at.get(name))
-}
-
-/// The address to reach ourselves at: one that listens everywhere is reached as localhost.
-fn local_url(listen: SocketAddr) -> String {
-    if listen.ip().is_unspecified() {
-        format!("http://localhost:{}", listen.port())
-    } else {
-        format!("http://{listen}")
-    }
 }

@@ -194,6 +194,10 @@ impl Keys {
         Ok(())
     }
 
+    pub fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
     fn is_section(&self, key: &str) -> bool {
         let prefix = format!("{key}.");
         self.0.keys().any(|known| known.starts_with(&prefix))

@@ -36,7 +36,7 @@ impl Settings {
         secrets::merge(&mut layer, keys.database_variables(variables)?)?;
         secrets::merge(&mut layer, keys.variables(variables)?)?;
         drop_foreign_token(&mut layer);
-        let secret_files = secrets::read_files(&mut layer)?;
+        let secret_files = secrets::read_files(&mut layer, &keys)?;
 
         let settings = Self { secret_files, ..typed(&layer)? };
         let mut problems = check::problems(&settings);

@@ -80,6 +80,15 @@ pub struct Server {
     pub drain_delay_seconds: u64,
     /// After that: how long requests in flight may take to end.
     pub drain_timeout_seconds: u64,
+    pub tls: Tls,
+}
+
+/// Both or neither. The files are read when they are used, and again after each change.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    pub certificate_file: Option<PathBuf>,
+    pub private_key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]

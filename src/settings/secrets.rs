@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use toml::Value;
 
 use super::error::{Origin, SettingsError};
-use super::layers::{Entry, Layer};
+use super::layers::{Entry, Keys, Layer};
 
 const SUFFIX: &str = "_file";
 
@@ -30,9 +30,10 @@ pub fn merge(lower: &mut Layer, upper: Layer) -> Result<(), SettingsError> {
 
 /// Reads every file that is named and puts its text in place of the name, without one newline at its end. Returns the
 /// files.
-pub fn read_files(layer: &mut Layer) -> Result<Vec<PathBuf>, SettingsError> {
+pub fn read_files(layer: &mut Layer, known: &Keys) -> Result<Vec<PathBuf>, SettingsError> {
     let mut files = Vec::new();
-    let keys: Vec<String> = layer.keys().filter(|key| key.ends_with(SUFFIX)).cloned().collect();
+    let is_twin = |key: &&String| key.strip_suffix(SUFFIX).is_some_and(|base| known.has(base));
+    let keys: Vec<String> = layer.keys().filter(is_twin).cloned().collect();
     for key in keys {
         let Some(entry) = layer.remove(&key) else { continue };
         let path = PathBuf::from(entry.value.as_str().unwrap_or_default());

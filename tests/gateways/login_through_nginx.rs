@@ -13,10 +13,24 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::nginx::Nginx;
 use super::recorder::{Conduct, Recorder};
-use crate::support::app::login;
+use crate::program::tls::with_tls;
+use crate::support::app::{SEED_TOKEN, login};
 use crate::support::postgres;
 use crate::support::program::{Setup, eventually, read_to_end};
-use crate::support::tls;
+use crate::support::tls::{self, MadePair};
+
+#[tokio::test]
+async fn nginx_speaks_tls_to_the_replicas_where_they_have_a_certificate() {
+    let (setup, pair) = with_tls();
+    let replica = setup.start().await;
+    let nginx = Nginx::before_tls([replica.listen; 2], &pair);
+    for _ in 0..3 {
+        assert_eq!(nginx.log_in(SEED_TOKEN).await.status, 200);
+    }
+    let stranger = Nginx::before_tls([replica.listen; 2], &MadePair::new());
+    let answer = stranger.log_in(SEED_TOKEN).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-access-token-state")), (500, Some("unspent")));
+}
 
 #[tokio::test]
 async fn a_login_through_nginx_reaches_either_replica_under_nginxs_request_id() {

@@ -8,7 +8,7 @@ use super::daemon::Daemon;
 use super::{client, program, rendered};
 use crate::support::app::{Answer, Call, login};
 use crate::support::program::{eventually, exchange};
-use crate::support::tls;
+use crate::support::tls::{self, MadePair};
 
 /// What stands around the shipped file; without a path of its own nginx would write where only root may.
 const AROUND: &str = "
@@ -47,6 +47,15 @@ pub struct Try {
 
 impl Nginx {
     pub fn before(replicas: [SocketAddr; 2]) -> Self {
+        Self::start(replicas, None)
+    }
+
+    /// Before replicas that speak TLS with this certificate.
+    pub fn before_tls(replicas: [SocketAddr; 2], pair: &MadePair) -> Self {
+        Self::start(replicas, Some(pair))
+    }
+
+    fn start(replicas: [SocketAddr; 2], pair: Option<&MadePair>) -> Self {
         let nginx = program("nginx", &[], &["nginx"]);
         let [one, other] = replicas.map(|address| address.to_string());
         let command = [nginx.to_str().unwrap(), "-p", "{folder}", "-e", "error.log", "-c", "nginx.conf"];
@@ -64,7 +73,19 @@ impl Nginx {
                     ("/var/log/nginx/oneclick-login.log", &at("access.log")),
                 ],
             );
+            let site = match pair {
+                None => site,
+                Some(_) => [
+                    ("proxy_pass http://", "proxy_pass https://"),
+                    ("        #proxy_ssl_", "        proxy_ssl_"),
+                    ("/etc/nginx/tls/replicas-authority.pem", &at("authority.pem")),
+                    ("login.internal", "localhost"),
+                ]
+                .iter()
+                .fold(site, |site, (written, ours)| site.replace(written, ours)),
+            };
             vec![
+                ("authority.pem", pair.map(|pair| pair.certificate.clone()).unwrap_or_default()),
                 ("nginx.conf", AROUND.to_owned()),
                 ("oneclick-login.conf", site),
                 ("tls.pem", tls::certificate_pem()),

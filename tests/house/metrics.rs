@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::read;
+use crate::program::tls::with_tls;
 use crate::support::app::SEED_TOKEN;
 use crate::support::program::Setup;
 use crate::support::scrape::Family;
@@ -19,6 +20,13 @@ fn row(family: &Family) -> String {
     format!("| `{name}{suffix}` | {kind} | {labels} | {help} |").replace("|  |", "| |")
 }
 
+/// What is shown only where the API's listener speaks TLS.
+async fn rows_of_tls() -> Vec<String> {
+    let program = with_tls().0.start().await;
+    let is_of_tls = |family: &&Family| family.name.starts_with("oneclick_tls_");
+    program.scrape().await.families.iter().filter(is_of_tls).map(row).collect()
+}
+
 #[tokio::test]
 async fn the_table_of_metrics_is_what_a_scrape_shows() {
     // Some are shown only where there is something to show.
@@ -27,6 +35,7 @@ async fn the_table_of_metrics_is_what_a_scrape_shows() {
     assert_eq!(program.log_in(SEED_TOKEN).await.status, 200);
     let scrape = program.scrape().await;
     let mut expected: Vec<_> = scrape.families.iter().map(row).collect();
+    expected.extend(rows_of_tls().await);
     expected.sort();
     let document = read("docs/metrics.md");
     let is_linux_only = |line: &&str| LINUX_ONLY.iter().any(|name| line.starts_with(&format!("| `{name}")));

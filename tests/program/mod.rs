@@ -26,6 +26,7 @@ mod silent_database;
 mod small_disk;
 mod storm;
 mod synchronous_standby;
+pub mod tls;
 mod traces;
 mod vendor_trouble;
 mod wire;

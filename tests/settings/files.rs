@@ -69,8 +69,13 @@ fn leaves(value: &serde_json::Value, prefix: &str, keys: &mut BTreeSet<String>) 
 
 #[test]
 fn every_secret_can_be_given_as_a_file() {
-    let twins: Vec<String> =
-        reference().into_iter().filter_map(|row| Some(row.key.strip_suffix("_file")?.to_owned())).collect();
+    let keys: Vec<String> = reference().into_iter().map(|row| row.key).collect();
+    // The files of server.tls have no twin: they are named for good.
+    let twins: Vec<&str> = keys
+        .iter()
+        .filter_map(|key| key.strip_suffix("_file"))
+        .filter(|base| keys.iter().any(|key| key == base))
+        .collect();
     let expected = [
         "database.url",
         "verifier.aliyun.access_key_id",

@@ -1,16 +1,21 @@
-//! A certificate for peers of the tests' own, and one that nobody believes because of it.
+//! A certificate for peers of the tests' own, and one that nobody believes because of it; and such as are made when they
+//! are needed, for servers of ours.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Self-signed for `localhost` and 127.0.0.1 until 2126; worth nothing anywhere.
 const CERTIFICATE: &str = "MIIBmTCCAT6gAwIBAgIUadwi4HjvQ1g6HEb84qB9iljJinwwCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2\
@@ -67,4 +72,47 @@ pub async fn untrusted_tls_peer() -> (u16, JoinHandle<Vec<u8>>) {
         request
     });
     (port, peer)
+}
+
+/// A certificate for `localhost` and its key, in PEM.
+pub struct MadePair {
+    pub certificate: String,
+    pub private_key: String,
+}
+
+impl MadePair {
+    pub fn new() -> Self {
+        Self::until(2126)
+    }
+
+    /// To the beginning of that year.
+    pub fn until(year: i32) -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let certificate = parameters.self_signed(&key).unwrap();
+        Self { certificate: certificate.pem(), private_key: key.serialize_pem() }
+    }
+
+    /// As `tls.crt` and `tls.key` of a folder.
+    pub fn write(&self, folder: &Path) {
+        std::fs::write(folder.join("tls.crt"), &self.certificate).unwrap();
+        std::fs::write(folder.join("tls.key"), &self.private_key).unwrap();
+    }
+
+    /// A handshake with a server that must have this certificate.
+    pub async fn connect(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()).unwrap();
+        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let connector = TlsConnector::from(Arc::new(config));
+        let stream = connector.connect("localhost".try_into().unwrap(), tcp).await?;
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+        Ok(stream)
+    }
 }

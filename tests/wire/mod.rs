@@ -8,6 +8,7 @@ mod limits;
 mod malformed;
 mod slow_clients;
 mod smuggling;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -22,6 +23,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use oneclick_login::client_address::TrustedProxies;
 use oneclick_login::refusal::Refusal;
+use oneclick_login::server::tls::Tls;
 use oneclick_login::server::{Config, Doorkeeper, Ended, Server, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -109,12 +111,16 @@ struct Running {
 
 impl Running {
     async fn start(config: Config) -> Self {
+        Self::start_with(config, None).await
+    }
+
+    async fn start_with(config: Config, tls: Option<Arc<Tls>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let shutdown = Shutdown::new();
         let door = Door::default();
         let refused = Arc::clone(&door.0);
-        let server = Server::new(listener, router(), config, Arc::new(door));
+        let server = Server::new(listener, router(), config, Arc::new(door)).with_tls(tls);
         let ended = tokio::spawn(server.run(shutdown.clone()));
         Self { address, shutdown, ended, refused }
     }

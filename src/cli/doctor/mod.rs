@@ -8,6 +8,7 @@ mod issuer;
 mod keys;
 mod network;
 mod settings;
+mod tls;
 mod verifier;
 
 use std::io::Write;
@@ -73,6 +74,7 @@ async fn examine(settings: Result<Settings, SettingsError>, replicas: u32) -> Ve
     };
     let clock = Clock::system();
     let mut findings = settings::look_at(&settings);
+    findings.extend(tls::look_at(&settings, clock.now()).await);
     let (stored, verifier) =
         tokio::join!(look_at_stored(&settings, replicas, &clock), look_at_verifier(&settings, &clock));
     let (database, active_key) = stored;
