@@ -94,8 +94,9 @@ impl Cli {
     pub async fn run(self) -> Result<(), CliError> {
         let config = self.config.as_deref();
         let command = self.command.unwrap_or(Command::Serve);
+        // The server sets its own up, once it knows the settings.
+        let _telemetry = (!matches!(command, Command::Serve)).then(telemetry::init_command);
         let Some(event) = command.audited() else { return command.run(config).await };
-        let _telemetry = telemetry::init_audit();
         let result = command.run(config).await;
         event.record(match &result {
             Ok(()) => SUCCESS,

@@ -58,14 +58,16 @@ pub fn init(format: LogFormat) -> Guard {
     guard
 }
 
-/// For a command, whose standard output is its answer: the audit stream alone, as JSON on standard error.
+/// For a command, whose standard output is its answer: the audit stream and what Postgres warns of, as JSON on standard
+/// error. Without it a command would not hear that its commit is on no standby.
 ///
 /// Keep the guard until the command has ended.
-pub fn init_audit() -> Guard {
+pub fn init_command() -> Guard {
     let (sink, guard) = Sink::start(io::stderr());
     let lines = Lines { text: false, clock: Clock::system(), sink };
     // In a process that logs already its log has the event.
-    let _ = tracing_subscriber::registry().with(with_audit(EnvFilter::new("off"))).with(lines).try_init();
+    let filter = with_audit(EnvFilter::new("off"));
+    let _ = tracing_subscriber::registry().with(filter).with(NoticeLayer).with(lines).try_init();
     guard
 }
 

@@ -88,3 +88,44 @@ async fn no_login_is_answered_that_no_standby_has_however_the_wait_for_it_ends()
     })
     .await;
 }
+
+/// A command is answered by the same Postgres: what it says is done must not be lost by a failover either.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_command_says_done_when_somebody_ended_its_wait_for_the_standby() {
+    let database = database_on_own_server(&["-c", "fsync=off"]).await;
+    let setup = Setup::on(database.url());
+    let mut server = setup.start().await;
+    let user = super::rows::subject(&server.log_in(crate::support::app::SEED_TOKEN).await).to_string();
+    server.end().await;
+    let mut admin = database.connection().await;
+    admin.execute("set synchronous_commit = local").await.unwrap();
+    admin.execute("alter system set synchronous_standby_names = '*'").await.unwrap();
+    admin.execute("select pg_reload_conf()").await.unwrap();
+    let waits = "select current_setting('synchronous_standby_names') = '*'";
+    eventually("it waits for a standby", async || {
+        sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut database.connection().await).await.unwrap().then_some(())
+    })
+    .await;
+
+    let register = ["app", "register", "--client-id", "shop", "--name", "The shop"];
+    let mut outcomes = Vec::new();
+    for arguments in [&["user", "disable", "--id", &user][..], &register, &["session", "revoke", "--user", &user]] {
+        let running = tokio::spawn({
+            let (setup, arguments) = (setup.clone(), arguments.iter().map(ToString::to_string).collect::<Vec<_>>());
+            async move { setup.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await }
+        });
+        let cancel = "select count(pg_cancel_backend(pid)) from pg_stat_activity where wait_event = 'SyncRep'";
+        while !running.is_finished() {
+            sqlx::query_scalar::<_, i64>(cancel).fetch_one(&mut admin).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        outcomes.push(running.await.unwrap());
+    }
+    // Or the database's removal would wait as well.
+    admin.execute("alter system set synchronous_standby_names = ''").await.unwrap();
+    admin.execute("select pg_reload_conf()").await.unwrap();
+    for ran in outcomes {
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
+        assert!(ran.stderr.contains("perhaps no standby has it"), "{ran:?}");
+    }
+}

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use time::{Date, OffsetDateTime};
 
 use super::connections::Caller;
-use super::{Mode, PostgresStore, remedy, schema};
+use super::error::Warned;
+use super::{Mode, PostgresStore, notices, remedy, schema};
 use crate::finding::Finding;
 use crate::ids::{ClientId, DeploymentId, SessionId, UserId};
 use crate::session_token::TokenHash;
@@ -43,7 +44,11 @@ impl Store for PostgresStore {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
-        schema::migrate(&self.target, matches!(self.mode, Mode::TransactionPooler { .. })).await
+        let migration = schema::migrate(&self.target, matches!(self.mode, Mode::TransactionPooler { .. }));
+        match notices::watch(migration).await {
+            (Ok(()), true) => Err(StoreError::Unavailable(Warned.into())),
+            (outcome, _) => outcome,
+        }
     }
 
     async fn check_schema(&self) -> Result<Schema, StoreError> {
