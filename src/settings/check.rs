@@ -2,6 +2,7 @@
 //! and what production refuses to start with. Messages name keys and limits, never a value that may be secret.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -32,9 +33,12 @@ const REPLAY_GUARD_SECONDS: u64 = 7_200;
 const EXPOSED: &str = "must have sslmode=verify-full (with sslrootcert=FILE for an authority of your own) in production, \
      where the database is on another machine; or set database.allow_plaintext to true, if something else protects the way";
 
-/// All that is wrong, in the order of the keys.
-pub fn problems(settings: &Settings) -> Vec<Problem> {
+/// All that is wrong, in the order of the keys. `environment_is_written` tells whether somebody set it.
+pub fn problems(settings: &Settings, environment_is_written: bool) -> Vec<Problem> {
     let mut found = Findings(Vec::new());
+    if settings.environment == Environment::Development && !environment_is_written {
+        found.development_by_default(settings.server.listen);
+    }
     found.ranges(settings);
     found.order(settings);
     found.bursts(settings);
@@ -273,6 +277,15 @@ impl Findings {
                 self.add("apps", format!("number {}: client id {} is listed twice", index + 1, app.client_id));
             }
         }
+    }
+
+    /// Whoever forgets to set it must not take made-up numbers from a network.
+    fn development_by_default(&mut self, listen: SocketAddr) {
+        let message = format!(
+            "is not set, and server.listen = {listen} is open to other machines: write environment = \"production\", or \
+             environment = \"development\" where anybody may log in with any number (also as ONECLICK_ENVIRONMENT)"
+        );
+        self.require(listen.ip().to_canonical().is_loopback(), "environment", &message);
     }
 
     fn production(&mut self, settings: &Settings) {

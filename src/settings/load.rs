@@ -39,7 +39,8 @@ impl Settings {
         let secret_files = secrets::read_files(&mut layer, &keys)?;
 
         let settings = Self { secret_files, ..typed(&layer)? };
-        let mut problems = check::problems(&settings);
+        let environment = layer.get("environment").map(|entry| &entry.origin);
+        let mut problems = check::problems(&settings, environment.is_some_and(|origin| *origin != Origin::Defaults));
         if problems.is_empty() {
             return Ok(settings);
         }

@@ -58,6 +58,16 @@ async fn production_with_nothing_but_the_name_says_all_that_is_missing_at_once()
 }
 
 #[tokio::test]
+async fn development_on_all_addresses_starts_only_where_it_is_asked_for() {
+    let setup = Setup::new().set("ONECLICK_SERVER__LISTEN", "0.0.0.0:0");
+    for command in [&["serve"][..], &["config", "check"]] {
+        assert_refused(&setup.run(command).await, &["environment is not set", "environment = \"development\""]);
+    }
+    assert!(!setup.folder().join("data").exists(), "it has begun already");
+    setup.set("ONECLICK_ENVIRONMENT", "development").start().await;
+}
+
+#[tokio::test]
 async fn an_unknown_key_and_a_value_of_the_wrong_kind_stop_the_start() {
     let misspelt = Setup::new().set("ONECLICK_SERVER__LISTN", "127.0.0.1:0").run(&[]).await;
     assert_refused(&misspelt, &["server.listn", "ONECLICK_SERVER__LISTN"]);

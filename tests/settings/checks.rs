@@ -293,3 +293,21 @@ fn production_refuses_what_only_development_may_do() {
     let sqlite = production(&[("DATABASE_URL", "sqlite:///var/lib/oneclick-login/data.db")]).unwrap();
     assert_eq!(sqlite.database_kind().as_str(), "sqlite");
 }
+
+#[test]
+fn development_that_nobody_asked_for_is_not_opened_to_other_machines() {
+    let listen = |address: &str, more: &[(&str, &str)]| {
+        from_variables(&[&[("ONECLICK_SERVER__LISTEN", address)], more].concat())
+    };
+    for open in ["0.0.0.0:8080", "[::]:8080", "192.0.2.7:8080"] {
+        let words =
+            ["environment is not set", open, "environment = \"development\"", "ONECLICK_ENVIRONMENT", "\"production\""];
+        refused(listen(open, &[]), &words);
+        refused(listen(open, &[("ONECLICK_VERIFIER__PROVIDER", "aliyun")]), &words);
+        assert!(listen(open, &[("ONECLICK_ENVIRONMENT", "development")]).is_ok());
+        assert!(from_text("environment = \"development\"\n", &[("ONECLICK_SERVER__LISTEN", open)]).is_ok());
+    }
+    for own in ["127.0.0.1:8080", "127.1.2.3:8080", "[::1]:8080", "[::ffff:127.0.0.1]:8080"] {
+        assert!(listen(own, &[]).is_ok(), "{own}");
+    }
+}

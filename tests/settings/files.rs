@@ -104,9 +104,10 @@ fn the_reference_documents_every_key() {
 
 #[test]
 fn development_derives_what_is_missing() {
-    let settings = from_variables(&[("ONECLICK_SERVER__LISTEN", "0.0.0.0:8123")]).unwrap();
+    let written = ("ONECLICK_ENVIRONMENT", "development");
+    let settings = from_variables(&[written, ("ONECLICK_SERVER__LISTEN", "0.0.0.0:8123")]).unwrap();
     assert_eq!(settings.issuer(), "http://localhost:8123/api/v1/oauth2");
-    let settings = from_variables(&[("ONECLICK_SERVER__LISTEN", "[::]:8123")]).unwrap();
+    let settings = from_variables(&[written, ("ONECLICK_SERVER__LISTEN", "[::]:8123")]).unwrap();
     assert_eq!(settings.issuer(), "http://localhost:8123/api/v1/oauth2");
     let settings = from_variables(&[]).unwrap();
     assert_eq!(settings.issuer(), "http://127.0.0.1:8080/api/v1/oauth2");
