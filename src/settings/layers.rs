@@ -134,7 +134,10 @@ impl Keys {
     pub fn variables(&self, variables: &BTreeMap<String, String>) -> Result<Layer, SettingsError> {
         let mut layer = Layer::new();
         for (name, text) in variables {
-            let Some(key) = key_of_variable(name) else { continue };
+            let Some(key) = key_of_variable(name) else {
+                self.refuse_misspelt(name)?;
+                continue;
+            };
             if let Some(earlier) = layer.get(&key) {
                 let message = format!("is also set in {}", earlier.origin);
                 return Err(SettingsError::Value { key, origin: Origin::Variable(name.clone()), message });
@@ -142,6 +145,20 @@ impl Keys {
             self.put(&mut layer, key, Origin::Variable(name.clone()), |kind| kind.parse(text))?;
         }
         Ok(layer)
+    }
+
+    /// One that would be ours with `__` in the right place: the limit that somebody means to set must not be unset.
+    fn refuse_misspelt(&self, name: &str) -> Result<(), SettingsError> {
+        let meant = |key: &&String| key.replace('.', "_").to_uppercase();
+        let Some(rest) = name.strip_prefix(PREFIX).map(str::to_uppercase) else { return Ok(()) };
+        match self.0.keys().filter(|key| key.contains('.')).find(|key| meant(key) == rest) {
+            Some(key) => Err(SettingsError::Value {
+                key: key.clone(),
+                origin: Origin::Variable(name.to_owned()),
+                message: format!("is set by {PREFIX}{}", key.replace('.', "__").to_uppercase()),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// `DATABASE_URL` and its file.
@@ -205,7 +222,7 @@ impl Keys {
 }
 
 /// The key that a variable would set: `ONECLICK_ENVIRONMENT` and all that have a `__` are ours. Kubernetes injects
-/// others with our prefix.
+/// others with our prefix, of which none is like a key.
 pub fn key_of_variable(name: &str) -> Option<String> {
     let rest = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__") || *rest == "ENVIRONMENT")?;
     Some(rest.to_lowercase().replace("__", "."))

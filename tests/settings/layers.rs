@@ -60,11 +60,28 @@ fn what_kubernetes_injects_is_ignored() {
     let settings = from_variables(&[
         ("ONECLICK_LOGIN_SERVICE_HOST", "10.0.0.1"),
         ("ONECLICK_LOGIN_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("ONECLICK_LOGIN_PORT", "tcp://10.0.0.1:8080"),
+        ("ONECLICK_LOGIN_SERVICE_PORT_HTTP", "8080"),
         ("ONECLICK_PORT", "tcp://10.0.0.1:8080"),
         ("ONECLICK_ENVIRONMENT", "development"),
         ("PATH", "/bin"),
     ]);
     assert_eq!(settings.unwrap().environment, Environment::Development);
+}
+
+#[test]
+fn a_variable_with_an_underscore_too_few_is_refused_with_the_name_that_is_meant() {
+    for (name, meant) in [
+        ("ONECLICK_LIMITS_VERIFIER_CALLS_PER_DAY", "ONECLICK_LIMITS__VERIFIER_CALLS_PER_DAY"),
+        ("ONECLICK_SERVER_LISTEN", "ONECLICK_SERVER__LISTEN"),
+        ("ONECLICK_SECRETS_MASTER_KEY_FILE", "ONECLICK_SECRETS__MASTER_KEY_FILE"),
+        ("ONECLICK_VERIFIER_ALIYUN_TIMEOUT_MS", "ONECLICK_VERIFIER__ALIYUN__TIMEOUT_MS"),
+        ("ONECLICK_verifier_aliyun_proxy", "ONECLICK_VERIFIER__ALIYUN__PROXY"),
+    ] {
+        refused(from_variables(&[(name, "5")]), &[name, &format!("is set by {meant}")]);
+    }
+    let half = "ONECLICK_VERIFIER__ALIYUN_TIMEOUT_MS";
+    refused(from_variables(&[(half, "5")]), &["unknown key verifier.aliyun_timeout_ms", half]);
 }
 
 #[test]
