@@ -30,8 +30,8 @@ use crate::telemetry;
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub struct Cli {
-    /// A settings file (TOML); without one, the embedded defaults and the environment
-    #[arg(long, global = true, env = "ONECLICK_CONFIG", value_name = "FILE")]
+    /// A settings file (TOML), also as ONECLICK_CONFIG; without one, the embedded defaults and the environment
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,

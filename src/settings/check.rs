@@ -223,8 +223,7 @@ impl Findings {
         } else if text.starts_with("sqlite://") {
             sqlite::check_url(text)
         } else {
-            let quoted = if text.starts_with(['"', '\'']) { ", and not with a quotation mark" } else { "" };
-            Err(StoreError::Url(format!("must begin with postgres://, postgresql:// or sqlite://{quoted}")))
+            Err(StoreError::Url("must begin with postgres://, postgresql:// or sqlite://".to_owned()))
         };
         match read {
             Ok(()) => {}

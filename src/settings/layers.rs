@@ -11,6 +11,11 @@ use super::reference::{DEFAULT_TOML, reference};
 
 const PREFIX: &str = "ONECLICK_";
 
+const QUOTES: [char; 2] = ['"', '\''];
+
+/// Names the settings file.
+pub const FILE_VARIABLE: &str = "ONECLICK_CONFIG";
+
 /// Variables of other people's making that fill a key of ours.
 const DATABASE: [(&str, &str); 2] = [("DATABASE_URL", "database.url"), ("DATABASE_URL_FILE", "database.url_file")];
 const ALIBABA: [(&str, &str); 8] = [
@@ -133,7 +138,8 @@ impl Keys {
     /// Our own variables.
     pub fn variables(&self, variables: &BTreeMap<String, String>) -> Result<Layer, SettingsError> {
         let mut layer = Layer::new();
-        for (name, text) in variables {
+        // An empty one was handed on unset, also where the key has a default.
+        for (name, text) in variables.iter().filter(|(_, text)| !text.is_empty()) {
             let Some(key) = key_of_variable(name) else {
                 self.refuse_misspelt(name)?;
                 continue;
@@ -142,7 +148,7 @@ impl Keys {
                 let message = format!("is also set in {}", earlier.origin);
                 return Err(SettingsError::Value { key, origin: Origin::Variable(name.clone()), message });
             }
-            self.put(&mut layer, key, Origin::Variable(name.clone()), |kind| kind.parse(text))?;
+            self.put_text(&mut layer, key, name, text)?;
         }
         Ok(layer)
     }
@@ -178,13 +184,21 @@ impl Keys {
     ) -> Result<Layer, SettingsError> {
         let mut layer = Layer::new();
         for (name, key) in names {
-            // An empty one was handed on unset, also where the key has a default.
             if let Some(text) = variables.get(*name).filter(|text| !text.is_empty()) {
-                let origin = Origin::Variable((*name).to_owned());
-                self.put(&mut layer, (*key).to_owned(), origin, |kind| kind.parse(text))?;
+                self.put_text(&mut layer, (*key).to_owned(), name, text)?;
             }
         }
         Ok(layer)
+    }
+
+    /// Of a variable.
+    fn put_text(&self, layer: &mut Layer, key: String, name: &str, text: &str) -> Result<(), SettingsError> {
+        let origin = Origin::Variable(name.to_owned());
+        if let Some(odd) = odd_beginning(text) {
+            let hint = if text.starts_with(QUOTES) { ": docker's --env-file keeps quotes" } else { "" };
+            return Err(SettingsError::Value { key, origin, message: format!("it begins with {odd}{hint}") });
+        }
+        self.put(layer, key, origin, |kind| kind.parse(text))
     }
 
     fn put(
@@ -204,6 +218,9 @@ impl Keys {
         let Some(value) = value(kind) else {
             return Err(SettingsError::Value { key, origin, message: kind.expected().to_owned() });
         };
+        if let Some(odd) = value.as_str().and_then(odd_beginning) {
+            return Err(SettingsError::Value { key, origin, message: format!("it begins with {odd}") });
+        }
         // Compose files hand on unset variables as empty ones: an empty optional key is one that was not set.
         if kind != Kind::OptionalText || value.as_str() != Some("") {
             layer.insert(key, Entry { value, origin });
@@ -226,6 +243,14 @@ impl Keys {
 pub fn key_of_variable(name: &str) -> Option<String> {
     let rest = name.strip_prefix(PREFIX).filter(|rest| rest.contains("__") || *rest == "ENVIRONMENT")?;
     Some(rest.to_lowercase().replace("__", "."))
+}
+
+/// What no value begins with, and editors and tools put there.
+pub fn odd_beginning(text: &str) -> Option<&'static str> {
+    if text.starts_with(QUOTES) {
+        return Some("a quotation mark");
+    }
+    text.starts_with('\u{feff}').then_some("a byte order mark (BOM)")
 }
 
 /// A settings file as it stands.

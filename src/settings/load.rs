@@ -29,7 +29,7 @@ impl Settings {
     pub fn load(file: Option<&Path>, variables: &BTreeMap<String, String>) -> Result<Self, SettingsError> {
         let (mut layer, keys) = layers::defaults();
         secrets::merge(&mut layer, keys.alibaba_variables(variables)?)?;
-        let named = variables.get("ONECLICK_CONFIG").filter(|name| !name.is_empty()).map(Path::new);
+        let named = variables.get(layers::FILE_VARIABLE).filter(|name| !name.is_empty()).map(Path::new);
         if let Some(path) = file.or(named) {
             secrets::merge(&mut layer, keys.file(path)?)?;
         }

@@ -18,7 +18,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::locale::Locale;
 
@@ -64,7 +65,9 @@ pub enum Environment {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
+    #[serde(deserialize_with = "address")]
     pub management_listen: SocketAddr,
     /// As text; [`Settings::trusted_proxies`] reads them.
     pub trusted_proxies: Vec<String>,
@@ -89,6 +92,13 @@ pub struct Server {
 pub struct Tls {
     pub certificate_file: Option<PathBuf>,
     pub private_key_file: Option<PathBuf>,
+}
+
+/// Others write `:8080` or the port alone for "on all addresses".
+const ADDRESS_FORM: &str = "must be an address and a port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for all addresses";
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(|_| D::Error::custom(ADDRESS_FORM))
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]

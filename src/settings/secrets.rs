@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use toml::Value;
 
 use super::error::{Origin, SettingsError};
-use super::layers::{Entry, Keys, Layer};
+use super::layers::{Entry, Keys, Layer, odd_beginning};
 
 const SUFFIX: &str = "_file";
 
@@ -28,7 +28,7 @@ pub fn merge(lower: &mut Layer, upper: Layer) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// Reads every file that is named and puts its text in place of the name, without one newline at its end. Returns the
+/// Reads every file that is named and puts its text in place of the name, without the newlines at its end. Returns the
 /// files.
 pub fn read_files(layer: &mut Layer, known: &Keys) -> Result<Vec<PathBuf>, SettingsError> {
     let mut files = Vec::new();
@@ -41,14 +41,26 @@ pub fn read_files(layer: &mut Layer, known: &Keys) -> Result<Vec<PathBuf>, Setti
             Ok(text) => text,
             Err(source) => return Err(SettingsError::SecretFile { key, origin: entry.origin, path, source }),
         };
-        let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
-        if text.is_empty() {
-            let message = format!("the file it names, {}, is empty", Origin::File(path));
+        let base = key.strip_suffix(SUFFIX).unwrap_or(&key).to_owned();
+        let text = text.trim_end_matches(['\r', '\n']);
+        if let Some(fault) = fault(text, &base) {
+            let message = format!("the file it names, {}, {fault}", Origin::File(path));
             return Err(SettingsError::Value { key, origin: entry.origin, message });
         }
-        let base = key.strip_suffix(SUFFIX).unwrap_or(&key).to_owned();
         files.push(path.clone());
         layer.insert(base, Entry { value: Value::String(text.to_owned()), origin: Origin::File(path) });
     }
     Ok(files)
+}
+
+/// What an editor or a tool may have put into a secret's file.
+fn fault(text: &str, key: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some("is empty".to_owned());
+    }
+    if let Some(odd) = odd_beginning(text) {
+        return Some(format!("begins with {odd}"));
+    }
+    // Master keys may be several, by lines.
+    (key != "secrets.master_key" && text.contains('\n')).then(|| "has more than one line".to_owned())
 }

@@ -167,6 +167,9 @@ async fn the_healthcheck_needs_no_setting_but_the_address() {
     let settings = setup.folder().join("settings.toml");
     std::fs::write(&settings, format!("surplus = 1\n[server]\nmanagement_listen = \"{address}\"\n")).unwrap();
     assert_says(&by_file.run(&["--config", "settings.toml", "healthcheck"]).await, "ok");
+    let by_variable = by_file.clone().set("ONECLICK_CONFIG", "settings.toml");
+    let empty = by_variable.set("ONECLICK_SERVER__MANAGEMENT_LISTEN", "");
+    assert_says(&empty.run(&["healthcheck"]).await, "ok");
     assert_fails(&by_file.run(&["--config", "nowhere.toml", "healthcheck"]).await, 1, "nowhere.toml");
     std::fs::write(&settings, "[server]\nmanagement_listen = 9090\n").unwrap();
     let refused = by_file.run(&["--config", "settings.toml", "healthcheck"]).await;

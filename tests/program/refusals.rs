@@ -85,6 +85,17 @@ async fn an_unknown_key_and_a_value_of_the_wrong_kind_stop_the_start() {
 }
 
 #[tokio::test]
+async fn a_quoted_access_key_stops_the_start_and_an_empty_variable_changes_nothing() {
+    let setup = production().set("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "\"secret-test\"");
+    let ran = setup.run(&["serve"]).await;
+    assert_refused(&ran, &["ALIBABA_CLOUD_ACCESS_KEY_SECRET", "begins with a quotation mark"]);
+    assert!(!ran.stderr.contains("secret-test"), "{ran:?}");
+    let empty = ["ONECLICK_CONFIG", "ONECLICK_ENVIRONMENT", "ONECLICK_LOGIN__MAX_BATCH"];
+    let empty = empty.into_iter().fold(Setup::new(), |setup, name| setup.set(name, ""));
+    assert_eq!(empty.run(&["config", "check"]).await.code, Some(0));
+}
+
+#[tokio::test]
 async fn another_master_key_than_the_datas_stops_the_start_and_the_right_one_still_works() {
     let setup = Setup::new();
     let mut server = setup.start().await;

@@ -51,7 +51,8 @@ fn a_list_is_an_array_in_a_file_and_has_commas_in_a_variable() {
     let name = "ONECLICK_SERVER__TRUSTED_PROXIES";
     assert_eq!(listed(text, &[(name, "192.0.2.1")]), ["192.0.2.1"]);
     assert_eq!(listed("", &[(name, " 10.0.0.0/8,fd00::/8, ")]), ["10.0.0.0/8", "fd00::/8"]);
-    assert!(listed(text, &[(name, "")]).is_empty());
+    assert_eq!(listed(text, &[(name, "")]), ["10.0.0.0/8", "fd00::/8"], "an empty variable was not set");
+    assert!(listed(text, &[(name, ",")]).is_empty());
     assert!(listed("", &[]).is_empty());
 }
 
@@ -113,7 +114,7 @@ fn a_value_of_the_wrong_type_is_named_with_the_place_it_stands_in() {
         ("[server]\ntrusted_proxies = \"10.0.0.1\"\n", "server.trusted_proxies", "must be an array of strings"),
         ("[server]\ntrusted_proxies = [10]\n", "server.trusted_proxies", "must be an array of strings"),
         ("[log]\nformat = \"xml\"\n", "log.format", "unknown variant `xml`, expected one of `auto`, `json`, `text`"),
-        ("[server]\nlisten = \"localhost\"\n", "server.listen", "invalid socket address"),
+        ("[server]\nlisten = \"localhost\"\n", "server.listen", "must be an address and a port"),
         ("[session]\nttl_seconds = -1\n", "session.ttl_seconds", "invalid value"),
     ];
     for (text, key, message) in cases {
@@ -121,17 +122,63 @@ fn a_value_of_the_wrong_type_is_named_with_the_place_it_stands_in() {
     }
     let cases = [
         ("ONECLICK_SESSION__TTL_SECONDS", "5 days", "session.ttl_seconds"),
-        ("ONECLICK_SESSION__TTL_SECONDS", "", "session.ttl_seconds"),
         ("ONECLICK_SESSION__ROTATE_ON_REFRESH", "yes", "session.rotate_on_refresh"),
         ("ONECLICK_SERVER__LISTEN", "8080", "server.listen"),
         ("ONECLICK_DATABASE__MAX_CONNECTIONS", "99999999999", "database.max_connections"),
         ("ONECLICK_ENVIRONMENT", "staging", "environment"),
-        ("ONECLICK_ENVIRONMENT", "", "environment"),
         ("ONECLICK_VERIFIER__PROVIDER", "twilio", "verifier.provider"),
         ("ONECLICK_I18N__DEFAULT_LOCALE", "fr", "i18n.default_locale"),
     ];
     for (name, value, key) in cases {
         refused(from_variables(&[(name, value)]), &[key, name]);
+    }
+}
+
+#[test]
+fn an_empty_variable_is_one_that_was_not_set() {
+    let empty: Vec<String> = oneclick_login::settings::reference()
+        .iter()
+        .filter_map(|row| row.variable())
+        .chain(["ONECLICK_CONFIG".into()])
+        .collect();
+    let empty: Vec<(&str, &str)> = empty.iter().map(|name| (name.as_str(), "")).collect();
+    let settings = from_text("[session]\nttl_seconds = 100\n", &empty[..empty.len() - 1]).unwrap();
+    assert_eq!((settings.session.ttl_seconds, settings.environment), (100, Environment::Development));
+    assert_eq!(from_variables(&empty).unwrap().session.ttl_seconds, 432_000);
+}
+
+#[test]
+fn a_variable_that_begins_with_a_quotation_mark_is_refused() {
+    for name in [
+        "ALIBABA_CLOUD_ACCESS_KEY_ID",
+        "ONECLICK_VERIFIER__ALIYUN__ACCESS_KEY_SECRET",
+        "ONECLICK_SECRETS__MASTER_KEY",
+        "DATABASE_URL",
+        "ONECLICK_SESSION__TTL_SECONDS",
+        "ONECLICK_ENVIRONMENT",
+        "ONECLICK_SERVER__TRUSTED_PROXIES",
+    ] {
+        for value in ["\"5\"", "'5'", "\""] {
+            refused(
+                from_variables(&[(name, value)]),
+                &[name, "it begins with a quotation mark: docker's --env-file keeps quotes"],
+            );
+        }
+    }
+    let text = "[verifier.aliyun]\naccess_key_secret = \"'canary'\"\n";
+    refused(from_text(text, &[]), &["verifier.aliyun.access_key_secret in", "it begins with a quotation mark"]);
+    refused(from_variables(&[("DATABASE_URL", "\u{feff}sqlite://x")]), &["DATABASE_URL", "byte order mark"]);
+}
+
+#[test]
+fn an_address_without_its_first_half_is_refused_with_an_example() {
+    for (name, key) in [
+        ("ONECLICK_SERVER__LISTEN", "server.listen"),
+        ("ONECLICK_SERVER__MANAGEMENT_LISTEN", "server.management_listen"),
+    ] {
+        for value in [":8080", "8080", "localhost:8080"] {
+            refused(from_variables(&[(name, value)]), &[key, name, "or 0.0.0.0:8080 for all addresses"]);
+        }
     }
 }
 

@@ -27,7 +27,7 @@ fn every_secret_is_read_from_the_file_that_is_named() {
     assert_eq!(settings.secrets.master_key.unwrap().expose_secret(), MASTER_KEY);
     let aliyun = settings.verifier.aliyun;
     assert_eq!(aliyun.access_key_id.as_deref(), Some("the-id"));
-    assert_eq!(aliyun.access_key_secret.unwrap().expose_secret(), "the-secret\n", "only one newline is trimmed");
+    assert_eq!(aliyun.access_key_secret.unwrap().expose_secret(), "the-secret");
     assert_eq!(aliyun.security_token.unwrap().expose_secret(), "the-token");
 }
 
@@ -65,6 +65,28 @@ fn a_secrets_file_that_is_missing_or_empty_is_refused_by_name() {
     let folder = TempDir::new().unwrap();
     let empty = write(&folder, "empty", "\n");
     refused(from_variables(&[("DATABASE_URL_FILE", empty.to_str().unwrap())]), &["database.url_file", "is empty"]);
+}
+
+#[test]
+fn what_an_editor_leaves_in_a_secrets_file_is_named() {
+    let folder = TempDir::new().unwrap();
+    let path = write(&folder, "secret", "");
+    for key in ["SECRETS__MASTER_KEY", "VERIFIER__ALIYUN__ACCESS_KEY_SECRET"] {
+        let name = format!("ONECLICK_{key}_FILE");
+        for (text, fault) in [
+            (format!("\u{feff}{MASTER_KEY}\n"), "begins with a byte order mark (BOM)"),
+            (format!("\"{MASTER_KEY}\"\n"), "begins with a quotation mark"),
+            (format!("'{MASTER_KEY}'"), "begins with a quotation mark"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            refused(from_variables(&[(&name, path.to_str().unwrap())]), &[&name, path.to_str().unwrap(), fault]);
+        }
+        std::fs::write(&path, format!("{MASTER_KEY}\r\n\n\n")).unwrap();
+        assert!(from_variables(&[(&name, path.to_str().unwrap())]).is_ok(), "newlines at the end are nobody's");
+    }
+    std::fs::write(&path, "\nLTAI-test\n").unwrap();
+    let name = "ONECLICK_VERIFIER__ALIYUN__ACCESS_KEY_ID_FILE";
+    refused(from_variables(&[(name, path.to_str().unwrap())]), &[name, "has more than one line"]);
 }
 
 /// Distinct texts that look like what they stand for.
