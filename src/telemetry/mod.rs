@@ -15,6 +15,7 @@ use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -31,6 +32,9 @@ pub use sink::Guard;
 /// Our own events from `info` on; libraries only where something is wrong.
 const DEFAULT_FILTER: &str =
     "info,hyper=warn,hyper_util=warn,opentelemetry=warn,reqwest=warn,rustls=warn,sqlx=warn,tower=warn";
+
+/// What is said of the filter itself must pass it.
+const FILTER_TARGET: &str = concat!(module_path!(), "::filter");
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 
@@ -53,7 +57,12 @@ pub fn init(format: LogFormat) -> Guard {
         panics::log_them();
     }
     if !understood {
-        tracing::warn!("RUST_LOG cannot be understood and is ignored");
+        tracing::warn!(target: FILTER_TARGET, "RUST_LOG cannot be understood and is ignored");
+    } else if !names_a_level(&asked) {
+        tracing::warn!(
+            target: FILTER_TARGET,
+            "RUST_LOG names no level (error, warn, info, debug, trace): it is taken for the name of a module"
+        );
     }
     guard
 }
@@ -86,19 +95,29 @@ fn filter(asked: &str) -> (EnvFilter, bool) {
     (with_audit(filter), understood)
 }
 
+/// Without a level a word is a module's name, of which everything is logged: `verbose` is none of ours, and the log silent.
+fn names_a_level(asked: &str) -> bool {
+    let level =
+        |directive: &str| directive.rsplit('=').next().is_some_and(|last| last.trim().parse::<LevelFilter>().is_ok());
+    asked.trim().is_empty() || asked.split(',').any(level)
+}
+
 /// Whatever else is logged, the audit stream is: nobody switches it off by asking for fewer lines. Nor what Postgres warns
-/// of, on which it depends whether a commit counts.
+/// of, on which it depends whether a commit counts; nor what is said here of the filter itself.
 fn with_audit(filter: EnvFilter) -> EnvFilter {
-    [(audit::TARGET, "info"), (NOTICE_TARGET, "warn")].into_iter().fold(filter, |filter, (target, level)| {
-        filter.add_directive(format!("{target}={level}").parse().expect("a target and a level are a directive"))
-    })
+    [(audit::TARGET, "info"), (NOTICE_TARGET, "warn"), (FILTER_TARGET, "warn")].into_iter().fold(
+        filter,
+        |filter, (target, level)| {
+            filter.add_directive(format!("{target}={level}").parse().expect("a target and a level are a directive"))
+        },
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
-    use super::filter;
+    use super::{filter, names_a_level};
 
     #[test]
     fn no_filter_switches_the_audit_stream_off() {
@@ -107,6 +126,16 @@ mod tests {
             tracing::subscriber::with_default(subscriber, || {
                 assert!(tracing::event_enabled!(target: "audit", tracing::Level::INFO), "{asked:?}");
             });
+        }
+    }
+
+    #[test]
+    fn a_filter_without_any_level_is_told_from_one_with() {
+        for without in ["verbose", "verbose,quiet", "oneclick_login", "[login]", "x=y"] {
+            assert!(!names_a_level(without), "{without:?}");
+        }
+        for with in ["", " ", "info", "WARN", "off", "verbose,info", "sqlx=debug", "[login{a=b}]=trace", "3"] {
+            assert!(names_a_level(with), "{with:?}");
         }
     }
 

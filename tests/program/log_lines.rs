@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::wire::raw_login;
 use crate::support::app::login;
-use crate::support::program::{Program, Setup};
+use crate::support::program::{Program, Setup, eventually};
 
 /// What breaks lines, terminals and parsers.
 const HOSTILE: [&str; 7] = [
@@ -34,6 +34,16 @@ async fn production() -> Program {
     assert_eq!(setup.run(&["migrate"]).await.code, Some(0));
     assert_eq!(setup.run(&["app", "register", "--client-id", "shop", "--name", HOSTILE[0]]).await.code, Some(0));
     setup.start().await
+}
+
+/// Otherwise the log is silent, and nobody knows why.
+#[tokio::test]
+async fn a_log_level_that_there_is_not_is_said_in_the_log() {
+    let mut program = Setup::new().set("RUST_LOG", "verbose").spawn();
+    eventually("it is said", async || program.stdout().contains("RUST_LOG names no level").then_some(())).await;
+    eventually("it starts", async || program.stdout().contains("is listening on").then_some(())).await;
+    program.end().await;
+    assert_eq!(program.log_lines().len(), 1, "{}", program.stdout());
 }
 
 #[tokio::test]
