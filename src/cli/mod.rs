@@ -99,7 +99,8 @@ impl Cli {
         let Some(event) = command.audited() else { return command.run(config).await };
         let result = command.run(config).await;
         event.record(match &result {
-            Ok(()) => SUCCESS,
+            // An answer that could not be written is of something done.
+            Ok(()) | Err(CliError::Output(_)) => SUCCESS,
             Err(CliError::Refused(_)) => "REFUSED",
             Err(_) => "FAILED",
         });
@@ -108,6 +109,11 @@ impl Cli {
 }
 
 impl CliError {
+    /// Whether all that went wrong is that nobody reads the answer any more.
+    pub fn is_unheard(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     fn with_remedy(self, settings: &Settings) -> Self {
         let of_store = match &self {
             Self::Store(error) => Some(error),

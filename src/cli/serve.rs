@@ -70,7 +70,7 @@ pub async fn run(mut settings: Settings) -> Result<(), CliError> {
     };
     let public = public.listen()?;
     app.start_background();
-    announce(&settings)?;
+    announce(&settings);
 
     let draining = shutdown.clone();
     tokio::spawn(async move {
@@ -220,7 +220,7 @@ fn limits(settings: &Settings) -> server::Config {
 }
 
 /// Says what is running on what; in development for a person, with a request to paste.
-fn announce(settings: &Settings) -> io::Result<()> {
+fn announce(settings: &Settings) {
     let (store, verifier) = (settings.database_kind().as_str(), settings.verifier.provider.as_str());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -232,10 +232,9 @@ fn announce(settings: &Settings) -> io::Result<()> {
         server.management_listen = %settings.server.management_listen,
         "listening"
     );
-    match settings.environment {
-        // In one piece, or log lines would stand in the middle of it.
-        Environment::Development => io::stdout().write_all(welcome(settings).as_bytes()),
-        Environment::Production => Ok(()),
+    if settings.environment == Environment::Development {
+        // In one piece, or log lines would stand in the middle of it. A reader who has gone does not end the server.
+        let _ = io::stdout().write_all(welcome(settings).as_bytes());
     }
 }
 

@@ -107,6 +107,29 @@ async fn what_does_not_exist_fails_with_1_and_a_wrong_command_line_with_2() {
     assert_eq!(setup.run(&["--version"]).await.stdout, format!("oneclick-login {}\n", env!("CARGO_PKG_VERSION")));
 }
 
+/// As with `| head -1`.
+#[tokio::test]
+async fn a_reader_who_has_gone_is_no_error_of_a_command() {
+    let setup = Setup::new();
+    setup.start().await.end().await;
+    let register = ["app", "register", "--client-id", "shop", "--name", "The shop"];
+    for arguments in [&["app", "list"][..], &["config", "print"], &["config", "check"], &["doctor"], &register] {
+        let mut command = setup.command(arguments);
+        command.stdout(nobody()).stderr(std::process::Stdio::piped());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(141), "{arguments:?}: {said}");
+        assert!(!said.contains("error:"), "{arguments:?}: {said}");
+        assert!(!said.contains("FAILED"), "{arguments:?}: {said}");
+    }
+    assert_says(&setup.run(&["app", "list"]).await, "The shop");
+}
+
+/// An output that nobody reads.
+pub fn nobody() -> std::io::PipeWriter {
+    std::io::pipe().unwrap().1
+}
+
 #[tokio::test]
 async fn config_shows_what_is_in_force_and_no_secret() {
     let secrets = [

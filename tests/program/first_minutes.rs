@@ -1,15 +1,18 @@
 //! The first minutes: nothing configured, an empty folder.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::process::Command;
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::commands::nobody;
 use super::rows::subject;
 use crate::support::app::{Answer, DEMO_CLIENT_ID, SEED_TOKEN};
-use crate::support::program::{Program, Setup};
+use crate::support::program::{Program, Setup, eventually};
 
 /// From "curl" to the empty line behind it.
 fn printed_curl(program: &Program) -> String {
@@ -72,6 +75,28 @@ async fn the_documents_own_example_request_answers_200_word_for_word() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert_the_four_keys(answer.split_once("\r\n\r\n").unwrap().1.as_bytes());
     assert!(answer.contains(r#""expire":432000"#) && answer.contains(r#""status":"SUCCESS""#), "{answer}");
+}
+
+/// As with `| head -1`, which reads a line and goes.
+#[tokio::test]
+async fn a_reader_who_has_gone_does_not_end_the_server() {
+    let ports = [0; 2].map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
+    let [listen, management] = ports.map(|port| port.local_addr().unwrap().to_string());
+    let setup = Setup::new()
+        .set("ONECLICK_SERVER__LISTEN", &listen)
+        .set("ONECLICK_SERVER__MANAGEMENT_LISTEN", &management)
+        .set("ONECLICK_SERVER__DRAIN_DELAY_SECONDS", "0");
+    let mut server = setup.command(&[]).stdout(nobody()).spawn().unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    eventually("it is ready and listens", async || {
+        assert!(server.try_wait().unwrap().is_none(), "it has ended");
+        let ready = client.get(format!("http://{management}/readyz")).send().await.ok()?.status() == 200;
+        let keys = client.get(format!("http://{listen}/api/v1/oauth2/keys")).send().await.ok()?.status() == 200;
+        (ready && keys).then_some(())
+    })
+    .await;
+    kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
+    assert!(tokio::task::spawn_blocking(move || server.wait().unwrap()).await.unwrap().success());
 }
 
 /// Checks a token against the keys that a server publishes.

@@ -114,6 +114,13 @@ impl Setup {
         Program::spawn(self, &[])
     }
 
+    /// To be started by other means than these.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oneclick-login"));
+        command.args(arguments).current_dir(self.folder()).env_clear().envs(&self.variables).stdin(Stdio::null());
+        command
+    }
+
     /// Runs a command to its end.
     pub async fn run(&self, arguments: &[&str]) -> Ran {
         let mut program = Program::spawn(self, arguments);
@@ -140,12 +147,8 @@ pub struct Program {
 impl Program {
     fn spawn(setup: &Setup, arguments: &[&str]) -> Self {
         raise_descriptor_limit();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_oneclick-login"))
-            .args(arguments)
-            .current_dir(setup.folder())
-            .env_clear()
-            .envs(&setup.variables)
-            .stdin(Stdio::null())
+        let mut child = setup
+            .command(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
