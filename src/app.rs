@@ -15,7 +15,7 @@ use crate::clock::{Clock, ClockTrust};
 use crate::commit_queue::{self, CommitQueue};
 use crate::housekeeping;
 use crate::http::management::Management;
-use crate::http::{self, Docs, LoadShedding, Shared};
+use crate::http::{self, Bodies, Docs, LoadShedding, Shared};
 use crate::id_token::IdTokens;
 use crate::ids::{ClientId, DeploymentId};
 use crate::keys::{self, Keys, KeysError, Timing};
@@ -165,7 +165,7 @@ impl App {
             default_locale: settings.i18n.default_locale,
             recorder: None,
             server_timing: settings.environment == Environment::Development,
-            body_timeout: Duration::from_millis(settings.server.body_timeout_ms),
+            bodies: Arc::new(Bodies::new(Duration::from_millis(settings.server.body_timeout_ms))),
             docs: settings.serves_docs().then(|| Arc::new(Docs::new(settings.verifier.provider == Provider::Sandbox))),
         };
         // In a start as it should be, the first login finds credentials. Without them the start goes on nevertheless: what

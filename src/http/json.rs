@@ -13,9 +13,9 @@ use serde::Serialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
+use super::Http;
 use super::device::only;
 use super::error::Failure;
-use super::{Http, body};
 
 /// How a request's type names its fields and takes them.
 pub trait FromFields: Sized {
@@ -34,7 +34,7 @@ impl<T: FromFields> FromRequest<Http> for Json<T> {
 
     async fn from_request(request: Request, http: &Http) -> Result<Self, Failure> {
         check_content_type(request.headers())?;
-        let bytes = body::read(request, http.body_timeout).await?;
+        let bytes = http.bodies.read(request).await?;
         T::from_fields(Fields::parse(&bytes, T::FIELDS)?).map(Self)
     }
 }

@@ -27,7 +27,6 @@ mod well_known;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -49,6 +48,7 @@ use crate::session::Sessions;
 use crate::tenant::Tenants;
 use crate::trace::Recorder;
 
+pub use body::Bodies;
 pub use docs::{Docs, PAGE_PATH as DOCS_PATH, document};
 pub use load_shedding::LoadShedding;
 pub use refusals::Refusals;
@@ -76,8 +76,7 @@ pub struct Shared {
     pub recorder: Option<Arc<dyn Recorder>>,
     /// Whether a login's answer says what took how long.
     pub server_timing: bool,
-    /// From a request's head to the last byte of its body.
-    pub body_timeout: Duration,
+    pub bodies: Arc<Bodies>,
     /// Where `None`, the description of the API is not served.
     pub docs: Option<Arc<Docs>>,
 }

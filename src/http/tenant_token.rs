@@ -11,11 +11,11 @@ use serde::Serialize;
 use url::form_urlencoded;
 use utoipa::ToSchema;
 
+use super::Http;
 use super::audit::Findings;
 use super::device::only;
 use super::error::Failure;
 use super::json::secret_json;
-use super::{Http, body};
 use crate::client_address::ClientAddress;
 use crate::ids::ClientId;
 use crate::tenant::{TOKEN_TTL, TenantError};
@@ -37,7 +37,7 @@ pub async fn issue(
     tracing::Span::current().record("app.client_id", client_id.as_str());
     findings.app(&client_id);
     check_form(request.headers())?;
-    let body = body::read(request, http.body_timeout).await?;
+    let body = http.bodies.read(request).await?;
     check_grant(&body)?;
     let limits = &http.login.limits;
     limits.check_secret_try(&client_id, client)?;
