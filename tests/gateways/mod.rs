@@ -7,6 +7,7 @@ mod daemon;
 mod login_through_nginx;
 mod nginx;
 mod nginx_failures;
+mod nginx_tls;
 mod protected_page;
 mod recorder;
 mod replicas_behind_nginx;

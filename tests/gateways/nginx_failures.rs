@@ -1,7 +1,8 @@
 //! What nginx answers itself: in the contract's form, and true about the token. And what it never does: send a POST
 //! twice.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
@@ -9,6 +10,7 @@ use tokio::task::JoinSet;
 use super::nginx::{Nginx, Try};
 use super::recorder::{Conduct, Recorder};
 use crate::support::app::login;
+use crate::support::program::eventually;
 
 /// An address that refuses connections for as long as the socket lives.
 fn refusing() -> (TcpSocket, SocketAddr) {
@@ -88,10 +90,10 @@ async fn a_post_of_which_a_byte_went_out_is_never_sent_again() {
 #[tokio::test]
 async fn one_address_that_asks_for_too_much_is_told_so_in_the_contracts_form() {
     let recorder = Recorder::start(Conduct::Answers).await;
-    let nginx = std::sync::Arc::new(Nginx::before([recorder.address; 2]));
+    let nginx = Arc::new(Nginx::before([recorder.address; 2]));
     let mut clients = JoinSet::new();
     for _ in 0..16 {
-        let nginx = std::sync::Arc::clone(&nginx);
+        let nginx = Arc::clone(&nginx);
         clients.spawn(async move {
             for _ in 0..500 {
                 let answer = nginx.log_in("token").await;
@@ -107,4 +109,24 @@ async fn one_address_that_asks_for_too_much_is_told_so_in_the_contracts_form() {
     assert_eq!(refused.header("x-access-token-state"), Some("unspent"));
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert!(recorder.seen().len() >= 500, "a burst is let through");
+}
+
+#[tokio::test]
+async fn one_address_that_asks_for_too_much_at_once_is_told_so_while_others_wait_in_peace() {
+    const AT_ONCE: usize = 256;
+    let recorder = Recorder::start(Conduct::Waits).await;
+    let nginx = Arc::new(Nginx::before([recorder.address; 2]));
+    let mut waiting = JoinSet::new();
+    for n in 0..AT_ONCE {
+        let nginx = Arc::clone(&nginx);
+        waiting.spawn(async move { nginx.log_in(&format!("token-{n}")).await });
+    }
+    eventually("all of them are there", async || (recorder.seen().len() == AT_ONCE).then_some(())).await;
+    let refused = nginx.log_in("one-more").await;
+    refused.assert_error(429, "IDAAS.SDK.COM.0429", "Too many requests, please try again later");
+    assert_eq!(refused.header("x-access-token-state"), Some("unspent"));
+    assert_eq!(recorder.seen().len(), AT_ONCE);
+    let elsewhere = Arc::clone(&nginx);
+    waiting.spawn(async move { elsewhere.send_from(Ipv4Addr::new(127, 0, 0, 2), login("another")).await });
+    eventually("another address is let through", async || (recorder.seen().len() > AT_ONCE).then_some(())).await;
 }

@@ -7,12 +7,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Conduct {
     /// 200, and the connection stays.
     Answers,
     /// The whole request is read, and the connection closed without a word.
     HangsUp,
+    /// The whole request is read, and nothing is said.
+    Waits,
 }
 
 pub struct Recorder {
@@ -86,8 +88,10 @@ async fn serve(mut stream: TcpStream, conduct: Conduct, seen: &Mutex<Vec<Request
         }
         request.body = bytes.drain(..length).collect();
         seen.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-        if conduct == Conduct::HangsUp {
-            return None;
+        match conduct {
+            Conduct::Answers => {}
+            Conduct::HangsUp => return None,
+            Conduct::Waits => std::future::pending().await,
         }
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nseen").await.ok()?;
     }
