@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{MARGIN, SECRETS, database_url, longest_end, production, read, write_secrets};
+use crate::program::memory::{MOST_KIB, MOST_KIB_IN_TLS};
 use crate::support::program::Setup;
 
 const FOLDER: &str = "deploy/kubernetes";
@@ -67,7 +68,11 @@ fn every_manifest_is_listed_save_the_example_of_the_secrets() {
     }
     assert_eq!(listed, there);
     assert_eq!(kustomization["configMapGenerator"][0]["files"], json!(["settings.toml"]));
-    assert_eq!(kustomization["images"][0]["newTag"], env!("CARGO_PKG_VERSION"));
+    let image = &kustomization["images"][0];
+    let digest = text(&image["digest"]).strip_prefix("sha256:").expect("by digest");
+    assert_eq!((digest.len(), &image["newTag"]), (64, &Value::Null));
+    let asked_of = format!("{}:{}\n", text(&image["newName"]), env!("CARGO_PKG_VERSION"));
+    assert!(read(&format!("{FOLDER}/kustomization.yaml")).contains(&asked_of), "{asked_of}");
     for pod in pods() {
         assert_eq!(pod["spec"]["containers"][0]["image"], kustomization["images"][0]["name"]);
     }
@@ -155,7 +160,13 @@ fn nothing_runs_with_a_right_that_it_does_not_need() {
         assert_eq!(spec["automountServiceAccountToken"], false);
         let context = &spec["securityContext"];
         assert_eq!((&context["runAsNonRoot"], &context["runAsUser"]), (&json!(true), &json!(65532)));
-        assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
+        assert_eq!(
+            (&context["runAsGroup"], &context["seccompProfile"]["type"]),
+            (&json!(65532), &json!("RuntimeDefault"))
+        );
+        for shared in ["hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"] {
+            assert!(spec[shared].is_null(), "{shared}");
+        }
         let [container] = list(&spec["containers"]) else { panic!("one container") };
         let expected = json!({
             "allowPrivilegeEscalation": false,
@@ -163,9 +174,53 @@ fn nothing_runs_with_a_right_that_it_does_not_need() {
             "capabilities": {"drop": ["ALL"]},
         });
         assert_eq!(container["securityContext"], expected);
-        assert!(container["resources"]["limits"]["memory"].is_string());
         assert!(list(&container["volumeMounts"]).iter().all(|mount| mount["readOnly"] == true));
     }
+}
+
+fn mebibytes(container: &Value) -> i64 {
+    text(&container["resources"]["limits"]["memory"]).strip_suffix("Mi").unwrap().parse().unwrap()
+}
+
+/// ASVS 15.2.2.
+#[test]
+fn the_memory_holds_as_many_of_the_worst_connections_as_are_let_in() {
+    let [server, migration] = pods().map(|pod| mebibytes(&pod["spec"]["containers"][0]));
+    let connections = i64::try_from(server_settings().server.max_connections).unwrap();
+    let needed = |each: i64| 128 + connections * each / 1024;
+    assert!(needed(MOST_KIB) <= server, "{} of {server}", needed(MOST_KIB));
+    assert!(migration > 0);
+    // What the comment beside it says.
+    assert!(needed(MOST_KIB_IN_TLS) <= 640 && read("deploy/kubernetes/deployment.yaml").contains("makes it 640Mi"));
+}
+
+/// ASVS 13.2.4.
+#[test]
+fn nothing_goes_out_but_to_dns_the_database_and_https_outside() {
+    let policy = &manifest("network-policy.yaml")["spec"];
+    assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
+    let ports =
+        |rule: &Value| list(&rule["ports"]).iter().map(|port| port["port"].as_u64().unwrap()).collect::<Vec<_>>();
+    let rules = list(&policy["egress"]);
+    assert_eq!(rules.iter().map(ports).collect::<Vec<_>>(), [vec![53, 53], vec![5432, 6432], vec![443]]);
+    assert!(rules.iter().all(|rule| !list(&rule["to"]).is_empty()), "each says to whom");
+    for secret in manifests("secret.example.yaml") {
+        let url = url::Url::parse(text(&secret["stringData"]["database_url"])).unwrap();
+        assert!(ports(&rules[1]).contains(&u64::from(url.port().unwrap())), "{url}");
+    }
+    let outside = &rules[2]["to"][0]["ipBlock"];
+    for own in ["10.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"] {
+        assert!(list(&outside["except"]).contains(&json!(own)), "{own}");
+    }
+    for endpoint in [&server_settings().verifier.aliyun.endpoint, &server_settings().verifier.aliyun.sts_endpoint] {
+        assert_eq!(url::Url::parse(endpoint).unwrap().port_or_known_default(), Some(443), "{endpoint}");
+    }
+    // What is to be uncommented for traces.
+    let file = read(&format!("{FOLDER}/network-policy.yaml"));
+    let (policy, traces) = file.split_once("    #- to:").unwrap();
+    let whole = format!("{policy}    - to:{}", traces.replace("\n    #", "\n    "));
+    let whole: Value = serde_saphyr::from_str(&whole).unwrap();
+    assert_eq!(ports(&whole["spec"]["egress"][3]), [4318]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod forwarder;
 mod kill;
 mod limits;
 mod log_lines;
-mod memory;
+pub mod memory;
 mod nothing_in_vain;
 mod operators;
 #[cfg(feature = "otel")]
