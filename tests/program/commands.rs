@@ -151,6 +151,15 @@ async fn config_shows_what_is_in_force_and_no_secret() {
     for (name, _, canary) in secrets {
         assert!(!format!("{check:?}{print:?}").contains(canary), "{name}: {print:?}");
     }
+    for (name, url) in [
+        ("DATABASE_URL", "postgres://db.internal/login?passw%6Frd=canary"),
+        ("DATABASE_URL", "postgres://db.internal/login?password=can@ary"),
+        ("ONECLICK_VERIFIER__ALIYUN__PROXY", "http://canary@proxy.internal:3128"),
+    ] {
+        let setup = setup.clone().set(name, url);
+        let shown = format!("{:?}{:?}", setup.run(&["config", "print"]).await, setup.run(&["doctor"]).await);
+        assert!(!shown.contains("canary") && !shown.contains("@ary"), "{url}: {shown}");
+    }
     let broken = setup.set("ONECLICK_LOGIN__MAX_BATCH", "0").run(&["config", "check"]).await;
     assert_fails(&broken, 1, "login.max_batch must be 1 to 1000 (set in the variable ONECLICK_LOGIN__MAX_BATCH)");
 }

@@ -117,6 +117,10 @@ fn a_parameter_that_is_not_taken_is_named_without_its_value() {
             "sslrootcert=/nowhere/ca.pem",
             "names a file as sslrootcert that cannot be read: /nowhere/ca.pem (No such file",
         ),
+        (
+            "sslcert=/dev/null&sslkey=-----BEGIN%20KEY-----canary",
+            "sslkey that cannot be read: (not a file's name, but PEM)",
+        ),
         ("sslcert=/dev/null&sslkey=/nowhere/key.pem", "names a file as sslkey that cannot be read: /nowhere/key.pem"),
     ] {
         let text = refusal(&format!("postgres://u:canary@h/d?{parameter}"));
