@@ -10,6 +10,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// With logins about, one of them tries within this time of the first probe that succeeds. Where none has, they are perhaps
+/// kept away by readiness.
+const PROBED_LONG_ENOUGH: Duration = Duration::from_secs(2);
+
 /// How long one trial keeps the others back. It may be waiting for a slow verifier.
 const TRIAL_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -38,8 +42,8 @@ enum State {
 #[derive(Debug)]
 struct Open {
     since: Instant,
-    /// A probe has succeeded since the last failure.
-    probed: bool,
+    /// From when on every probe has succeeded; `None` after one that failed, or a login that did.
+    probed_since: Option<Instant>,
     /// The login that tries, and when it began.
     trial: Option<(u64, Instant)>,
     trials: u64,
@@ -114,7 +118,7 @@ impl Breaker {
         };
         *state = State::Open(Open {
             since,
-            probed: false,
+            probed_since: None,
             trial: None,
             trials: 0,
             back_off: FIRST_BACK_OFF,
@@ -147,9 +151,9 @@ impl Breaker {
         }
     }
 
-    pub fn probed(&self, succeeded: bool) {
+    pub fn probed(&self, succeeded: bool, now: Instant) {
         if let State::Open(open) = &mut *self.state() {
-            open.probed = succeeded;
+            open.probed_since = succeeded.then(|| open.probed_since.unwrap_or(now));
         }
     }
 
@@ -157,10 +161,12 @@ impl Breaker {
         matches!(*self.state(), State::Open(_))
     }
 
-    /// For how long no batch has been committed although some were tried; zero while all is well.
+    /// For how long no batch has been committed although some were tried; zero while all is well, and once nothing is
+    /// missing but a login that tries: a gateway sends none to a replica that says that it is in trouble.
     pub fn troubled_for(&self, now: Instant) -> Duration {
         match &*self.state() {
             State::Closed => Duration::ZERO,
+            State::Open(open) if open.awaits_a_login(now) => Duration::ZERO,
             State::Stalled { since } | State::Open(Open { since, .. }) => now - *since,
         }
     }
@@ -187,7 +193,12 @@ impl Breaker {
 impl Open {
     fn may_try(&self, waiting: usize, now: Instant) -> bool {
         let busy = self.trial.is_some_and(|(_, since)| now - since < TRIAL_PATIENCE);
-        self.probed && waiting == 0 && !busy && now >= self.not_before
+        self.probed_since.is_some() && waiting == 0 && !busy && now >= self.not_before
+    }
+
+    fn awaits_a_login(&self, now: Instant) -> bool {
+        let probed = self.probed_since.is_some_and(|since| now - since >= PROBED_LONG_ENOUGH);
+        probed && now >= self.not_before
     }
 
     fn enter(&mut self, waiting: usize, now: Instant) -> Entry {
@@ -200,7 +211,7 @@ impl Open {
     }
 
     fn failed(&mut self, now: Instant) {
-        let was_tried = std::mem::take(&mut self.probed) && self.trial.is_some();
+        let was_tried = self.probed_since.take().is_some() && self.trial.is_some();
         if was_tried {
             self.not_before = now + self.back_off;
             self.back_off = (self.back_off * 2).min(LONGEST_BACK_OFF);
@@ -223,7 +234,7 @@ mod tests {
     fn a_probe_lets_one_login_try_and_only_its_commit_closes() {
         let now = Instant::now();
         let breaker = opened(now);
-        breaker.probed(true);
+        breaker.probed(true, now);
         assert!(breaker.is_open(), "a probe closes nothing");
         assert_eq!(breaker.enter(0, now), Entry::Trial(1));
         assert_eq!(breaker.enter(0, now), Entry::Refused, "one at a time");
@@ -233,10 +244,27 @@ mod tests {
     }
 
     #[test]
+    fn where_probes_succeed_and_no_login_comes_to_try_it_says_no_trouble() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let breaker = opened(start);
+        let troubled = |at: u32| breaker.troubled_for(start + second * at);
+        assert_eq!(troubled(5), second * 5);
+        breaker.probed(true, start + second * 5);
+        breaker.probed(true, start + second * 6);
+        assert_eq!((troubled(6), troubled(7)), (second * 6, Duration::ZERO));
+        breaker.probed(false, start + second * 8);
+        assert_eq!(troubled(8), second * 8);
+        breaker.probed(true, start + second * 9);
+        assert_eq!(breaker.enter(0, start + second * 12), Entry::Trial(1));
+        breaker.failed(start + second * 12);
+        assert_eq!(troubled(12), second * 12, "it was tried in vain");
+    }
+
+    #[test]
     fn logins_that_wait_for_their_commit_are_the_trial() {
         let now = Instant::now();
         let breaker = opened(now);
-        breaker.probed(true);
+        breaker.probed(true, now);
         assert_eq!(breaker.enter(1, now), Entry::Refused);
         assert_eq!(breaker.enter(0, now), Entry::Trial(1));
     }
@@ -245,7 +273,7 @@ mod tests {
     fn a_trial_that_comes_to_nothing_makes_way_and_one_that_is_slow_does_so_in_time() {
         let now = Instant::now();
         let breaker = opened(now);
-        breaker.probed(true);
+        breaker.probed(true, now);
         assert_eq!(breaker.enter(0, now), Entry::Trial(1));
         breaker.trial_ended(1);
         assert_eq!(breaker.enter(0, now), Entry::Trial(2));
@@ -261,7 +289,7 @@ mod tests {
         let tried: Vec<u128> = (0..20_000)
             .filter_map(|ms| {
                 let now = start + Duration::from_millis(ms);
-                breaker.probed(true);
+                breaker.probed(true, now);
                 let Entry::Trial(number) = breaker.enter(0, now) else { return None };
                 assert_eq!(breaker.failed(now), Failed::StillOpen);
                 breaker.trial_ended(number);

@@ -270,7 +270,7 @@ impl Writers {
             if let Err(error) = &probed {
                 tracing::debug!(error = %Chain(error), "the database still takes no sessions");
             }
-            self.shared.breaker.probed(probed.is_ok());
+            self.shared.breaker.probed(probed.is_ok(), Instant::now());
         }
     }
 }
