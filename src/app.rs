@@ -25,7 +25,7 @@ use crate::login::{InFlight, Login, Rules};
 use crate::readiness::{Readiness, Watched};
 use crate::session::{self, Sessions};
 use crate::settings::{DatabaseKind, Environment, Provider, Settings};
-use crate::store::postgres::PostgresStore;
+use crate::store::postgres::{PostgresStore, UrlAgain};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{self, AppKind, Store, StoreError};
 use crate::tenant::Tenants;
@@ -224,6 +224,7 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreErro
     let url = settings.database_url();
     Ok(match settings.database_kind() {
         DatabaseKind::Postgres => Arc::new(PostgresStore::connect(&store::postgres::Config {
+            url_again: Some(url_again(settings)),
             url,
             max_connections: settings.database.max_connections,
             transaction_pooler: settings.database.transaction_pooler,
@@ -237,6 +238,11 @@ pub async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StoreErro
             .await?,
         ),
     })
+}
+
+fn url_again(settings: &Settings) -> UrlAgain {
+    let settings = settings.clone();
+    UrlAgain::new(move || Ok(settings.database_url_again()?))
 }
 
 /// What an operator can do about what went wrong in the database.

@@ -50,6 +50,14 @@ pub enum SettingsError {
         #[source]
         source: io::Error,
     },
+    /// Met while the server runs.
+    #[error("cannot read {key} again from the file {}", Origin::File(path.clone()))]
+    ReadAgain {
+        key: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Inconsistent(Vec<Problem>),
 }

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
+use secrecy::SecretString;
 use toml::{Table, Value};
 
-use super::error::{Origin, SettingsError};
+use super::error::{Origin, Problem, SettingsError};
 use super::layers::{self, Layer};
 use super::{Settings, check, secrets};
 
@@ -49,6 +50,22 @@ impl Settings {
             problem.origin = origin.filter(|origin| *origin != Origin::Defaults);
         }
         Err(SettingsError::Inconsistent(problems))
+    }
+
+    /// The URL, read again if a file holds it; with the checks of a start.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or a start would refuse what it says.
+    pub fn database_url_again(&self) -> Result<SecretString, SettingsError> {
+        let key = "database.url";
+        let Some(path) = self.secret_files.get(key) else { return Ok(self.database_url()) };
+        let unreadable = |source| SettingsError::ReadAgain { key, path: path.clone(), source };
+        let url = SecretString::from(secrets::read(path).map_err(unreadable)?);
+        let mut again = self.clone();
+        again.database.url = Some(url.clone());
+        let origin = Some(Origin::File(path.clone()));
+        let problem = check::problems(&again, true).into_iter().find(|problem| problem.key == key);
+        problem.map_or(Ok(url), |problem| Err(SettingsError::Inconsistent(vec![Problem { origin, ..problem }])))
     }
 }
 

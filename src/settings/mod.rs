@@ -13,6 +13,7 @@ mod redact;
 mod reference;
 mod secrets;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,9 +51,9 @@ pub struct Settings {
     /// Registered at start if absent; never changed by it.
     #[serde(default)]
     pub apps: Vec<AppSetting>,
-    /// Files that secrets were read from.
+    /// Files that secrets were read from, by the secret's key.
     #[serde(skip)]
-    pub secret_files: Vec<PathBuf>,
+    pub secret_files: BTreeMap<String, PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]

@@ -1,7 +1,9 @@
 //! Secrets handed over as files: `master_key_file` beside `master_key`. A key has a file twin where
 //! `config/default.toml` lists one; what the secrets open is not known here.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use toml::Value;
 
@@ -28,27 +30,25 @@ pub fn merge(lower: &mut Layer, upper: Layer) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// Reads every file that is named and puts its text in place of the name, without the newlines at its end. Returns the
-/// files.
-pub fn read_files(layer: &mut Layer, known: &Keys) -> Result<Vec<PathBuf>, SettingsError> {
-    let mut files = Vec::new();
+/// Reads every file that is named and puts its text in place of the name. Returns the files, by the key they are for.
+pub fn read_files(layer: &mut Layer, known: &Keys) -> Result<BTreeMap<String, PathBuf>, SettingsError> {
+    let mut files = BTreeMap::new();
     let is_twin = |key: &&String| key.strip_suffix(SUFFIX).is_some_and(|base| known.has(base));
     let keys: Vec<String> = layer.keys().filter(is_twin).cloned().collect();
     for key in keys {
         let Some(entry) = layer.remove(&key) else { continue };
         let path = PathBuf::from(entry.value.as_str().unwrap_or_default());
-        let text = match std::fs::read_to_string(&path) {
+        let text = match read(&path) {
             Ok(text) => text,
             Err(source) => return Err(SettingsError::SecretFile { key, origin: entry.origin, path, source }),
         };
         let base = key.strip_suffix(SUFFIX).unwrap_or(&key).to_owned();
-        let text = text.trim_end_matches(['\r', '\n']);
-        if let Some(fault) = fault(text, &base) {
+        if let Some(fault) = fault(&text, &base) {
             let message = format!("the file it names, {}, {fault}", Origin::File(path));
             return Err(SettingsError::Value { key, origin: entry.origin, message });
         }
-        files.push(path.clone());
-        layer.insert(base, Entry { value: Value::String(text.to_owned()), origin: Origin::File(path) });
+        files.insert(base.clone(), path.clone());
+        layer.insert(base, Entry { value: Value::String(text), origin: Origin::File(path) });
     }
     Ok(files)
 }
@@ -63,4 +63,10 @@ fn fault(text: &str, key: &str) -> Option<String> {
     }
     // Master keys may be several, by lines.
     (key != "secrets.master_key" && text.contains('\n')).then(|| "has more than one line".to_owned())
+}
+
+/// The text of a file, without the newlines at its end.
+pub fn read(path: &Path) -> io::Result<String> {
+    let text = std::fs::read_to_string(path)?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

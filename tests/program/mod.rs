@@ -20,6 +20,7 @@ mod refusals;
 mod remedies;
 mod replaced_database;
 mod replicas;
+mod rotated_password;
 mod rows;
 mod signals;
 mod silent_database;

@@ -110,6 +110,7 @@ impl Drop for TestDatabase {
 fn config(url: String) -> Config {
     Config {
         url: url.into(),
+        url_again: None,
         max_connections: 8,
         transaction_pooler: false,
         statement_timeout: Duration::from_millis(500),

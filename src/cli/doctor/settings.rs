@@ -23,7 +23,7 @@ pub fn problems(error: &SettingsError) -> Vec<Finding> {
 
 pub fn look_at(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(CHECK, config::summary(settings))];
-    let secret_files = settings.secret_files.iter().chain(&settings.server.tls.private_key_file);
+    let secret_files = settings.secret_files.values().chain(&settings.server.tls.private_key_file);
     findings.extend(secret_files.filter_map(|path| readable_by_others(path)));
     if settings.environment == Environment::Production {
         findings.extend(unlike_production(settings));

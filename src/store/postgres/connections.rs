@@ -7,19 +7,19 @@
 //! cut short, never succeeds); and after a restart of the server it hands out each dead connection once.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
+use super::address::Address;
 use super::error::Damage;
 use super::host::{self, within};
 use super::identity::Identity;
-use super::url::{SessionTarget, Target};
+use super::url::Target;
 use crate::store::pool::Queue;
 use crate::store::{PoolState, StoreError};
 use crate::verifier::BoxError;
@@ -49,11 +49,9 @@ pub const CONTROL_CONNECTIONS: u32 = 1;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct Connections {
-    /// In the order they are tried.
-    hosts: Vec<PgConnectOptions>,
-    session: SessionTarget,
-    /// The one that took the last connection.
-    host: AtomicUsize,
+    address: Arc<Address>,
+    /// What each connection sets as it opens.
+    parameters: Vec<(&'static str, String)>,
     /// Of logins and of all other calls.
     slots: Semaphore,
     /// Taken before a slot by every call but a login's own: half of the connections are kept for committing logins,
@@ -111,15 +109,18 @@ struct Places<'a> {
 
 impl Connections {
     /// Opens nothing yet. Beside `max_connections` there are those of the control lane.
-    pub fn new(target: Target, max_connections: u32, statement_timeout: Duration) -> Self {
-        let Target { hosts, session } = target;
+    pub fn new(
+        address: Arc<Address>,
+        parameters: Vec<(&'static str, String)>,
+        max_connections: u32,
+        statement_timeout: Duration,
+    ) -> Self {
         let slots = usize::try_from(max_connections.max(1)).unwrap_or(Semaphore::MAX_PERMITS);
         let slots = slots.min(Semaphore::MAX_PERMITS);
         let control = CONTROL_CONNECTIONS as usize;
         Self {
-            hosts,
-            session,
-            host: AtomicUsize::new(0),
+            address,
+            parameters,
             slots: Semaphore::new(slots),
             others: Semaphore::new(slots.div_ceil(2)),
             control: Semaphore::new(control),
@@ -167,15 +168,29 @@ impl Connections {
         Ok(Lease { connections: self, connection: opened?, opened_at, idle_since: None, places })
     }
 
-    /// To the host that took the last connection, or else to the first that takes one.
     async fn connect(&self) -> Result<PgConnection, StoreError> {
-        let (last, count) = (self.host.load(Ordering::Relaxed), self.hosts.len());
+        let target = self.address.current();
+        match self.connect_to_any(&target).await {
+            Ok(connection) => Ok(connection),
+            Err(error) => match self.address.newer_than(&target).await {
+                Some(newer) => self.connect_to_any(&newer).await,
+                None => Err(error),
+            },
+        }
+    }
+
+    /// To the host that took the last connection, or else to the first that takes one.
+    async fn connect_to_any(&self, target: &Target) -> Result<PgConnection, StoreError> {
+        let (last, count) = (target.last.load(Ordering::Relaxed), target.hosts.len());
         let mut failed = None;
         for host in std::iter::once(last).chain((0..count).filter(|host| *host != last)) {
-            match self.connect_to(host).await {
+            match self.connect_to(target, host).await {
                 Ok(connection) => {
-                    if self.host.swap(host, Ordering::Relaxed) != host {
-                        tracing::warn!(database.host = self.hosts[host].get_host(), "another database host takes over");
+                    if target.last.swap(host, Ordering::Relaxed) != host {
+                        tracing::warn!(
+                            database.host = target.hosts[host].get_host(),
+                            "another database host takes over"
+                        );
                     }
                     return Ok(connection);
                 }
@@ -185,8 +200,13 @@ impl Connections {
         Err(failed.unwrap_or_else(|| StoreError::Unavailable(BoxError::from("database.url names no host"))))
     }
 
-    async fn connect_to(&self, host: usize) -> Result<PgConnection, StoreError> {
-        let mut connection = host::connect_to(&self.hosts[host], self.session).await?;
+    async fn connect_to(&self, target: &Target, host: usize) -> Result<PgConnection, StoreError> {
+        let mut options = target.hosts[host].clone();
+        // An empty list would be sent as well, and a pooler refuses it.
+        if !self.parameters.is_empty() {
+            options = options.options(self.parameters.iter().map(|(name, value)| (name, value)));
+        }
+        let mut connection = host::connect_to(&options, target.session).await?;
         within(CONNECT_TIMEOUT, self.identity.check(&mut connection)).await?;
         Ok(connection)
     }

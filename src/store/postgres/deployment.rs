@@ -86,8 +86,8 @@ impl PostgresStore {
         let mut findings =
             in_force.findings(&Wanted { statement_timeout, transaction_pooler, max_connections, replicas });
         let link: Link = self.fetch_one(Caller::Control, sqlx::query(LINK)).await?;
-        findings.extend(link.findings(&self.target));
-        findings.push(pooler::look_for(&self.target, transaction_pooler).await);
+        findings.extend(link.findings(&self.address.current()));
+        findings.push(pooler::look_for(&self.address.current(), transaction_pooler).await);
         Ok(findings)
     }
 }

@@ -44,7 +44,8 @@ impl Store for PostgresStore {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
-        let migration = schema::migrate(&self.target, matches!(self.mode, Mode::TransactionPooler { .. }));
+        let target = self.address.current();
+        let migration = schema::migrate(&target, matches!(self.mode, Mode::TransactionPooler { .. }));
         match notices::watch(migration).await {
             (Ok(()), true) => Err(StoreError::Unavailable(Warned.into())),
             (outcome, _) => outcome,
@@ -216,7 +217,7 @@ impl Store for PostgresStore {
     }
 
     fn remedy(&self, error: &StoreError) -> Option<String> {
-        remedy::of(error, &self.target)
+        remedy::of(error, &self.address.current())
     }
 
     async fn close(&self) {

@@ -4,6 +4,7 @@
 //! files, and `methods` leads from the trait to them. Every statement is its own transaction: nothing is held between
 //! two of them, so nothing can be left behind.
 
+mod address;
 mod apps;
 mod connections;
 mod deployment;
@@ -32,15 +33,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Execute, FromRow, PgConnection, Postgres, SqlStr};
 use tokio::time::timeout;
 
+use self::address::Address;
 use self::connections::{Caller, Connections, Lease};
 use self::error::{Damage, Failure, Warned, classify};
-use self::url::Target;
 use crate::store::StoreError;
 
+pub use self::address::UrlAgain;
 pub use self::notices::{NoticeLayer, TARGET as NOTICE_TARGET};
 pub use self::remedy::remedy;
 
@@ -63,6 +65,8 @@ const ISOLATION: [(&str, &str); 1] = [("default_transaction_isolation", "read co
 pub struct Config {
     /// `postgres://user:password@host:port/database?sslmode=…`
     pub url: SecretString,
+    /// Asked when no connection can be made; `None`: the URL stays.
+    pub url_again: Option<UrlAgain>,
     pub max_connections: u32,
     /// Behind PgBouncer in transaction mode. Costs three more round trips for each statement; see [`PostgresStore`].
     pub transaction_pooler: bool,
@@ -76,8 +80,8 @@ pub struct Config {
 /// unnamed and stands in an explicit transaction, which also sets the time limits.
 pub struct PostgresStore {
     connections: Connections,
-    /// Without time limits, for connections of their own: the migrator's, and that which looks for a pooler.
-    target: Target,
+    /// Also for connections without time limits: the migrator's, and that which looks for a pooler.
+    address: Arc<Address>,
     mode: Mode,
     statement_timeout: Duration,
     max_connections: u32,
@@ -96,24 +100,26 @@ impl PostgresStore {
     /// # Errors
     /// If the url cannot be read; the error does not show it.
     pub fn connect(config: &Config) -> Result<Self, StoreError> {
-        let target = url::parse(&config.url)?;
+        let address = Arc::new(Address::new(config)?);
         let statement_ms = config.statement_timeout.as_millis().max(2);
         let lock_ms = lock_ms(statement_ms);
-        let (mode, pooled) = if config.transaction_pooler {
+        let (mode, parameters) = if config.transaction_pooler {
             let begin = format!(
                 "begin isolation level read committed; \
                  set local statement_timeout = {statement_ms}; set local lock_timeout = {lock_ms}"
             );
-            (Mode::TransactionPooler { begin: begin.into() }, target.hosts.clone())
+            (Mode::TransactionPooler { begin: begin.into() }, Vec::new())
         } else {
             let limits = [("statement_timeout", statement_ms), ("lock_timeout", lock_ms)];
-            let limited = |host: &PgConnectOptions| host.clone().options(limits).options(PLANS).options(ISOLATION);
-            (Mode::Direct, target.hosts.iter().map(limited).collect())
+            let limits = limits.map(|(name, ms)| (name, ms.to_string()));
+            let others = PLANS.into_iter().chain(ISOLATION).map(|(name, value)| (name, value.to_owned()));
+            (Mode::Direct, limits.into_iter().chain(others).collect())
         };
-        let pooled = Target { hosts: pooled, session: target.session };
+        let connections =
+            Connections::new(Arc::clone(&address), parameters, config.max_connections, config.statement_timeout);
         Ok(Self {
-            connections: Connections::new(pooled, config.max_connections, config.statement_timeout),
-            target,
+            connections,
+            address,
             mode,
             statement_timeout: config.statement_timeout,
             max_connections: config.max_connections,

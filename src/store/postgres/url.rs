@@ -10,6 +10,7 @@ mod tests;
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::atomic::AtomicUsize;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
@@ -25,6 +26,8 @@ pub(super) struct Target {
     /// In the order they are tried; at least one.
     pub hosts: Vec<PgConnectOptions>,
     pub session: SessionTarget,
+    /// Which host took the last connection.
+    pub last: AtomicUsize,
 }
 
 /// Which server is taken, of those that accept a connection.
@@ -156,7 +159,7 @@ fn target(parameters: &Parameters) -> Result<Target, InvalidUrl> {
     let ports = ports.iter().cycle();
     let hosts =
         hosts.iter().zip(ports).map(|(host, port)| options(host, port, parameters)).collect::<Result<_, _>>()?;
-    Ok(Target { hosts, session })
+    Ok(Target { hosts, session, last: AtomicUsize::new(0) })
 }
 
 /// By a URL, since sqlx looks up `.pgpass` only for one.

@@ -81,8 +81,13 @@ async fn a_proxy_without_a_server_behind_it_is_called_that() {
         }
     });
     let url = format!("postgres://u@127.0.0.1:{port}/d?sslmode=prefer");
-    let config =
-        Config { url: url.into(), max_connections: 1, transaction_pooler: false, statement_timeout: STATEMENT_TIMEOUT };
+    let config = Config {
+        url: url.into(),
+        url_again: None,
+        max_connections: 1,
+        transaction_pooler: false,
+        statement_timeout: STATEMENT_TIMEOUT,
+    };
     let error = PostgresStore::connect(&config).unwrap().database_time().await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
     let StoreError::Unavailable(cause) = error else { panic!("{error:?}") };

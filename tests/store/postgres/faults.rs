@@ -232,6 +232,7 @@ async fn an_url_that_cannot_be_read_is_refused_without_being_shown() {
     {
         let config = Config {
             url: url.into(),
+            url_again: None,
             max_connections: 1,
             transaction_pooler: false,
             statement_timeout: STATEMENT_TIMEOUT,
