@@ -1,6 +1,7 @@
 //! What is shipped for others to run the program with: it names settings, ports and times that the program has. Whether
 //! those who read the files accept them is asked of their own tools in `.ci/run`.
 
+mod ci;
 mod image;
 mod kubernetes;
 mod systemd;
