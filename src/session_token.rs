@@ -111,6 +111,7 @@ mod tests {
         assert_eq!(format!("{token:?}{:?}", token.hash()), "SessionToken(…)TokenHash(…)");
     }
 
+    /// ASVS 6.5.3, 7.2.3, 11.5.1.
     #[test]
     fn every_symbol_is_equally_likely() {
         const DRAWN: usize = 620_000;

@@ -71,6 +71,7 @@ pub(super) fn random_key() -> [u8; KEY_BYTES] {
 mod tests {
     use super::*;
 
+    /// ASVS 11.3.2, 11.3.3.
     #[test]
     fn a_changed_bit_anywhere_is_noticed() {
         let sealer = Sealer::new(7, &[1; KEY_BYTES]);

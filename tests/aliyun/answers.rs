@@ -208,6 +208,7 @@ async fn an_answer_of_64_kib_is_read_and_a_longer_one_is_not() {
     }
 }
 
+/// ASVS 15.3.2.
 #[tokio::test]
 async fn a_redirect_is_not_followed_and_a_cookie_is_not_kept() {
     let elsewhere = MockServer::start().await;

@@ -120,6 +120,7 @@ async fn a_login_says_who_and_with_what_and_nothing_in_the_clear() {
     assert_ne!(audit.only().get("device.fingerprint_hash"), hash);
 }
 
+/// ASVS 16.3.1.
 #[tokio::test]
 async fn every_way_to_fail_is_one_event_with_the_code_that_was_answered() {
     let app = TestApp::with(&[("ONECLICK_REGISTRATION__AUTO_REGISTER", "false")]).await;
@@ -175,6 +176,7 @@ fn with_body(body: Body) -> Request<Body> {
     Request::from_parts(parts, body)
 }
 
+/// ASVS 16.5.1.
 #[tokio::test]
 async fn a_panic_is_one_event_with_the_code_that_was_answered() {
     let app = TestApp::start().await;
@@ -258,6 +260,7 @@ async fn a_login_that_takes_too_long_is_one_event_with_what_its_client_was_told(
     assert_eq!(audit.only().head(), ["login", "SUCCESS", ""]);
 }
 
+/// ASVS 16.3.1.
 #[tokio::test]
 async fn a_session_leaves_events_from_its_opening_to_its_end() {
     let app = TestApp::with(&[
@@ -353,6 +356,7 @@ async fn what_a_tenant_does_is_an_event_each_with_the_tenant_as_its_actor() {
     assert_eq!((found.get("user.id"), found.get("phone.masked")), (&*user, "+86 138****0001"));
 }
 
+/// ASVS 16.3.2.
 #[tokio::test]
 async fn whoever_is_refused_as_a_tenant_is_an_event_without_an_actor() {
     let app = TestApp::start().await;

@@ -38,6 +38,7 @@ async fn a_required_device_header_that_is_missing_or_blank_is_refused() {
     }
 }
 
+/// ASVS 2.2.1.
 #[tokio::test]
 async fn a_required_device_header_has_one_utf_8_value_within_its_length() {
     let app = TestApp::start().await;
@@ -140,6 +141,7 @@ async fn the_body_is_one_json_object_of_at_most_16_kib() {
     assert_eq!(announced.header("connection"), Some("close"));
 }
 
+/// ASVS 2.2.1.
 #[tokio::test]
 async fn the_access_token_is_a_string_of_visible_ascii() {
     let app = TestApp::start().await;

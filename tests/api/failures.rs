@@ -177,6 +177,7 @@ async fn a_verifier_that_takes_too_long_leaves_the_token_unknown() {
     assert!(slow.header("retry-after").is_some());
 }
 
+/// ASVS 16.5.3.
 #[tokio::test]
 async fn a_database_that_takes_no_writes_refuses_logins_before_their_token_is_spent() {
     let app = TestApp::start().await;

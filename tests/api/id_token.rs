@@ -26,6 +26,7 @@ async fn claims(app: &TestApp, token: &str, alg: Algorithm) -> Value {
     decode::<Value>(token, &key, &rules).unwrap().claims
 }
 
+/// ASVS 9.2.4.
 #[tokio::test]
 async fn it_carries_the_contracts_claims() {
     let app = TestApp::start().await;

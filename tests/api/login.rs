@@ -33,6 +33,7 @@ async fn the_documents_own_example_logs_in_and_answers_exactly_four_keys() {
     assert!(user_of(&app, "13800000001").await.is_some());
 }
 
+/// ASVS 7.2.4.
 #[tokio::test]
 async fn the_example_token_may_be_repeated_and_every_login_is_a_session_of_the_same_user() {
     let app = TestApp::start().await;

@@ -105,6 +105,7 @@ async fn twins_in_flight_share_one_session() {
 }
 
 /// Whatever the window for lost answers is: the token is presented once.
+/// ASVS 2.3.2.
 #[tokio::test]
 async fn a_token_in_flight_is_not_presented_again_by_another_device_or_app() {
     for window in ["60", "0"] {

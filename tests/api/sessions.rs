@@ -85,6 +85,7 @@ async fn the_device_block_is_checked_before_the_token() {
     assert_eq!(code(call().method(Method::GET)).await, "IDAAS.SDK.COM.0405");
 }
 
+/// ASVS 2.2.3, 7.2.1.
 #[tokio::test]
 async fn a_session_belongs_to_its_device_and_its_app() {
     let app = TestApp::start().await;
@@ -102,6 +103,7 @@ async fn a_session_belongs_to_its_device_and_its_app() {
     assert_eq!(refresh(&app, &token).await.status, 200, "nothing of that ended it");
 }
 
+/// ASVS 7.3.2, 10.4.8.
 #[tokio::test]
 async fn a_session_ends_on_the_second() {
     let app = TestApp::with(&[("ONECLICK_SESSION__TTL_SECONDS", "3600")]).await;
@@ -112,6 +114,7 @@ async fn a_session_ends_on_the_second() {
     assert_dead(&app, &token).await;
 }
 
+/// ASVS 7.4.1.
 #[tokio::test]
 async fn logging_out_ends_the_session_on_every_replica_and_may_be_repeated() {
     for method in [Method::GET, Method::POST] {
@@ -128,6 +131,7 @@ async fn logging_out_ends_the_session_on_every_replica_and_may_be_repeated() {
     }
 }
 
+/// ASVS 7.4.2.
 #[tokio::test]
 async fn disabling_ends_sessions_for_good_on_every_replica() {
     let app = TestApp::start().await;
@@ -153,6 +157,7 @@ async fn an_expired_or_foreign_session_of_a_disabled_user_says_nothing_of_the_us
     assert_dead(&app, &token).await;
 }
 
+/// ASVS 7.4.5.
 #[tokio::test]
 async fn an_operator_ends_one_session_or_all_of_a_user_or_of_an_app() {
     let app = TestApp::start().await;
@@ -245,6 +250,7 @@ async fn a_client_that_lost_the_rotated_token_can_still_log_out_within_the_grace
     assert_dead(&app, &second).await;
 }
 
+/// ASVS 7.1.2.
 #[tokio::test]
 async fn only_the_newest_sessions_are_live_where_their_number_is_limited() {
     let app = TestApp::with(&[("ONECLICK_SESSION__MAX_PER_USER", "2")]).await;

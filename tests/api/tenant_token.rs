@@ -61,6 +61,7 @@ async fn a_tenant_gets_an_opaque_token_for_half_an_hour() {
     assert!(!is_good(&app, &token).await);
 }
 
+/// ASVS 10.4.10.
 #[tokio::test]
 async fn whoever_is_not_a_tenant_with_its_secret_is_an_invalid_client() {
     let app = TestApp::start().await;
@@ -77,6 +78,7 @@ async fn whoever_is_not_a_tenant_with_its_secret_is_an_invalid_client() {
     assert_refused(&app, good().with("Authorization", "Basic !!!"), 401, "invalid_client").await;
 }
 
+/// ASVS 10.4.4.
 #[tokio::test]
 async fn a_malformed_request_is_told_so_in_oauths_words() {
     let app = TestApp::start().await;

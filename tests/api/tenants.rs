@@ -114,6 +114,7 @@ async fn a_ticket_that_was_asked_for_with_a_client_id_is_for_the_tenant_that_ask
     }
 }
 
+/// ASVS 2.3.1.
 #[tokio::test]
 async fn a_ticket_is_worth_nothing_once_its_session_has_ended() {
     let app = TestApp::start().await;
@@ -219,6 +220,7 @@ async fn an_unknown_user_is_not_found() {
     malformed.assert_error(400, "IDAAS.SDK.COMMON.1002", "The mobile parameter format is incorrect");
 }
 
+/// ASVS 8.2.1, 8.3.1.
 #[tokio::test]
 async fn every_tenant_path_wants_a_bearer_before_anything_else() {
     let app = TestApp::start().await;

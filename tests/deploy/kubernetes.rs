@@ -78,6 +78,7 @@ fn every_manifest_is_listed_save_the_example_of_the_secrets() {
     }
 }
 
+/// ASVS 13.2.2.
 #[test]
 fn the_server_and_the_migration_start_with_valid_settings_and_each_with_its_own_database_url() {
     let root = TempDir::new().unwrap();
@@ -153,6 +154,7 @@ async fn ports_are_those_of_the_settings_and_probes_ask_what_the_program_answers
     }
 }
 
+/// ASVS 13.2.2.
 #[test]
 fn nothing_runs_with_a_right_that_it_does_not_need() {
     for pod in pods() {

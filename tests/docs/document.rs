@@ -61,6 +61,7 @@ fn content_of(body: &'static Value) -> impl Iterator<Item = &'static Value> {
     resolve(body)["content"].as_object().into_iter().flatten().map(|(_, content)| content)
 }
 
+/// ASVS 15.3.1.
 #[test]
 #[should_panic(expected = "is not as described")]
 fn an_answer_with_a_key_that_is_not_described_ends_its_test() {
@@ -152,6 +153,7 @@ fn nobody_is_told_to_try_made_up_tokens_where_they_do_not_work() {
     }
 }
 
+/// ASVS 13.4.5.
 #[tokio::test]
 async fn the_description_is_served_in_development_and_elsewhere_only_if_asked_for() {
     let paths = ["/docs", "/docs/page.js", "/openapi.json", "/openapi.zh.json"];

@@ -196,6 +196,7 @@ impl Call {
     }
 }
 
+/// ASVS 2.1.1.
 #[tokio::test]
 async fn every_example_works_and_every_code_that_is_described_can_be_had() {
     let mut had = 0;

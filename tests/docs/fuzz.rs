@@ -20,6 +20,7 @@ const TENANT: &str = "fuzzing-service";
 /// Sessions that calls may use up by logging out.
 const SESSIONS: usize = 40;
 
+/// ASVS 4.1.1.
 #[tokio::test]
 async fn no_call_is_answered_otherwise_than_described() {
     let tool = tokio::task::spawn_blocking(|| python::environment("docs/schemathesis.txt").join("bin/schemathesis"))

@@ -42,6 +42,7 @@ async fn a_settings_file_that_cannot_be_read_is_named() {
     report.assert_fails("settings", &["nowhere.toml", "No such file"]);
 }
 
+/// ASVS 13.3.2.
 #[tokio::test]
 async fn a_secrets_file_that_others_can_read_is_a_warning_with_the_command() {
     let setup = Setup::new();

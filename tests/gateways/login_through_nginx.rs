@@ -19,6 +19,7 @@ use crate::support::postgres;
 use crate::support::program::{Setup, eventually, read_to_end};
 use crate::support::tls::{self, MadePair};
 
+/// ASVS 12.3.3, 12.3.4.
 #[tokio::test]
 async fn nginx_speaks_tls_to_the_replicas_where_they_have_a_certificate() {
     let (setup, pair) = with_tls();

@@ -60,6 +60,7 @@ async fn ids_are_taken_from_gateways_alone() {
     }
 }
 
+/// ASVS 15.3.4.
 #[tokio::test]
 async fn an_address_cannot_dodge_its_limit_by_what_it_sends_itself() {
     let app = behind_a_gateway().await;

@@ -110,6 +110,7 @@ async fn equal_logins_in_flight_take_one_call() {
     assert_eq!(tally(&twins), BTreeMap::from([(200, 50)]));
 }
 
+/// ASVS 2.3.4.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_replicas_under_load_call_exactly_as_often_as_the_day_allows() {
     const LOGINS: usize = 400;

@@ -21,6 +21,7 @@ fn assert_over(answer: &Answer, retry_after: &str) {
     assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, Some(retry_after)), "{answer:?}");
 }
 
+/// ASVS 2.4.1.
 #[tokio::test]
 async fn an_address_that_sends_worthless_tokens_is_refused_before_the_next_costs_a_call() {
     let app = TestApp::with(&[PROXIES, ("ONECLICK_LIMITS__REJECTED_TOKENS_PER_ADDRESS_PER_MINUTE", "2")]).await;
@@ -47,6 +48,7 @@ async fn a_login_whose_lost_answer_is_repeated_counts_as_no_worthless_token() {
     }
 }
 
+/// ASVS 2.4.1.
 #[tokio::test]
 async fn refreshes_and_log_outs_from_one_address_are_limited_together() {
     let app = TestApp::with(&[PROXIES, ("ONECLICK_LIMITS__SESSION_CALLS_PER_ADDRESS_PER_MINUTE", "2")]).await;
@@ -62,6 +64,7 @@ async fn refreshes_and_log_outs_from_one_address_are_limited_together() {
     assert_eq!(scrape.value("oneclick_calls_over_limit_total", &[("limit", "session_calls")]), 2.0);
 }
 
+/// ASVS 6.3.1.
 #[tokio::test]
 async fn wrong_secrets_close_the_door_to_their_address_and_to_nobody_else() {
     let app = TestApp::with(&[PROXIES, ("ONECLICK_LIMITS__WRONG_SECRETS_PER_ADDRESS_PER_MINUTE", "2")]).await;
@@ -79,6 +82,7 @@ async fn wrong_secrets_close_the_door_to_their_address_and_to_nobody_else() {
     assert_eq!(ask("198.51.100.2", secret.expose()).await.status, 200);
 }
 
+/// ASVS 2.4.1.
 #[tokio::test]
 async fn a_tenant_looks_up_so_many_numbers_in_a_minute() {
     let app = TestApp::with(&[("ONECLICK_LIMITS__LOOK_UPS_PER_TENANT_PER_MINUTE", "2")]).await;

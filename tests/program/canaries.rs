@@ -128,6 +128,7 @@ async fn on_sqlite_nothing_secret_is_logged_answered_or_kept_in_the_clear() {
     peer.assert_well_signed();
 }
 
+/// ASVS 14.2.4, 16.2.5.
 #[tokio::test]
 async fn on_postgres_nothing_secret_is_logged_answered_or_kept_in_the_clear() {
     let database = postgres::database().await;

@@ -46,6 +46,7 @@ async fn a_log_level_that_there_is_not_is_said_in_the_log() {
     assert_eq!(program.log_lines().len(), 1, "{}", program.stdout());
 }
 
+/// ASVS 16.4.1.
 #[tokio::test]
 async fn every_line_is_one_json_object_whatever_the_headers_hold() {
     let mut program = production().await;

@@ -65,6 +65,7 @@ fn endless_login() -> Vec<u8> {
     format!("{head}\r\n{}", "1\r\n \r\n".repeat(16_300)).into_bytes()
 }
 
+/// ASVS 15.2.2.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_head_with_a_body_in_one_byte_chunks_holds_hardly_more_than_its_bytes() {
     let program = unhurried(Setup::new()).start().await;

@@ -28,6 +28,7 @@ async fn offer(program: &Arc<Program>, (conduct, rate, lasts): (&str, u32, Durat
 }
 
 /// R40, R46.
+/// ASVS 16.5.2.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_vendor_gets_about_a_seconds_logins_and_single_trials() {
     let peer = GetMobile::start().await;

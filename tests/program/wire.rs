@@ -110,6 +110,7 @@ async fn a_request_without_a_host_is_refused_in_the_contracts_form() {
     }
 }
 
+/// ASVS 16.3.3.
 #[tokio::test]
 async fn what_the_parser_refuses_is_answered_in_the_contracts_form_counted_and_logged() {
     let program = start().await;

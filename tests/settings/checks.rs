@@ -252,6 +252,7 @@ fn aliyun_needs_credentials() {
     refused(production(&[("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "")]), &keys[1..]);
 }
 
+/// ASVS 12.2.1, 12.3.1.
 #[test]
 fn production_refuses_what_only_development_may_do() {
     for (change, key) in [
@@ -294,6 +295,7 @@ fn production_refuses_what_only_development_may_do() {
     assert_eq!(sqlite.database_kind().as_str(), "sqlite");
 }
 
+/// ASVS 13.4.2.
 #[test]
 fn development_that_nobody_asked_for_is_not_opened_to_other_machines() {
     let listen = |address: &str, more: &[(&str, &str)]| {

@@ -67,6 +67,7 @@ fn leaves(value: &serde_json::Value, prefix: &str, keys: &mut BTreeSet<String>) 
     }
 }
 
+/// ASVS 13.3.1.
 #[test]
 fn every_secret_can_be_given_as_a_file() {
     let keys: Vec<String> = reference().into_iter().map(|row| row.key).collect();
@@ -119,6 +120,7 @@ fn development_derives_what_is_missing() {
     assert_eq!((apps[0].client_id.as_str(), apps[0].name.as_str()), ("nTo1eRIub60vPb54WeE6aojPwYwImtl4", "Demo app"));
 }
 
+/// ASVS 6.3.2.
 #[test]
 fn production_derives_nothing() {
     let settings = production(&[]).unwrap();

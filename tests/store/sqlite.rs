@@ -217,6 +217,7 @@ async fn a_cancelled_batch_is_opened_in_full_or_not_at_all_and_the_writer_goes_o
     assert!(cancelled > 0, "no call was slow enough to be cancelled");
 }
 
+/// ASVS 2.3.3.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_data_error_leaves_nothing_of_its_batch_and_the_writer_goes_on() {
     let file = TestFile::new();

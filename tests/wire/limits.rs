@@ -82,6 +82,7 @@ async fn at_the_limit_the_connection_that_has_been_idle_longest_makes_way() {
     }
 }
 
+/// ASVS 15.2.2.
 #[tokio::test]
 async fn connections_that_say_nothing_make_way_for_one_that_speaks() {
     let server = Running::start(config()).await;

@@ -48,6 +48,7 @@ async fn a_length_that_can_be_read_in_two_ways_is_refused() {
 }
 
 /// R7.
+/// ASVS 4.2.1.
 #[tokio::test]
 async fn two_kinds_of_length_are_refused_and_end_the_connection() {
     let server = Running::start(config()).await;
@@ -78,6 +79,7 @@ async fn two_kinds_of_length_are_refused_and_end_the_connection() {
 }
 
 /// Where chunks end, somebody else may see another request begin.
+/// ASVS 4.2.1.
 #[tokio::test]
 async fn nothing_is_read_behind_a_request_in_chunks() {
     let server = Running::start(config()).await;
