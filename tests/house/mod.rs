@@ -7,6 +7,7 @@ mod metrics;
 mod monitoring;
 mod paths;
 mod readme;
+mod security;
 mod source;
 
 use std::fs;
