@@ -5,7 +5,7 @@ use super::{read, sources};
 /// The ids and the tests of each row.
 fn rows(document: &str) -> Vec<(Vec<String>, Vec<String>)> {
     let (_, section) = document.split_once("\n## ASVS ").expect("a section");
-    let rows = section.lines().filter(|line| line.starts_with(|c| c == '|')).skip(2);
+    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
     rows.map(|row| {
         let cells: Vec<_> = row.trim_matches('|').split(" | ").collect();
         let ids = cells[0].split(',').map(|id| id.trim().to_owned()).collect();
